@@ -1,0 +1,162 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+)
+
+func open(t testing.TB) *DB {
+	t.Helper()
+	d, err := Open(Options{Path: filepath.Join(t.TempDir(), "x.db"), ApplicationID: 7, Schema: []string{"CREATE TABLE t(k INTEGER PRIMARY KEY, v)"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+func insert(tx *Tx, k int) error {
+	return sqlitex.Execute(tx.Conn, "INSERT INTO t VALUES(?, 'x')", &sqlitex.ExecOptions{Args: []any{k}})
+}
+
+func count(t testing.TB, d *DB) (n int64) {
+	t.Helper()
+	err := d.Read(context.Background(), func(c *sqlite.Conn) (err error) {
+		n, err = number(c, "SELECT count(*) FROM t")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestManyWritersShareCommits(t *testing.T) {
+	d := open(t)
+	var wg sync.WaitGroup
+	var committed, aborted atomic.Int64
+	boom := errors.New("boom")
+	for i := range 64 {
+		wg.Go(func() {
+			for j := range 20 {
+				k := i*100 + j
+				err := d.Write(context.Background(), func(tx *Tx) error {
+					tx.OnCommit(func() { committed.Add(1) })
+					tx.OnAbort(func() { aborted.Add(1) })
+					if err := insert(tx, k); err != nil || j%4 != 3 {
+						return err
+					}
+					return boom // undone, alone
+				})
+				if (j%4 == 3) != errors.Is(err, boom) {
+					t.Errorf("%d: %v", k, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := count(t, d); n != 64*15 || committed.Load() != n || aborted.Load() != 64*5 {
+		t.Errorf("%d rows, %d committed, %d aborted", n, committed.Load(), aborted.Load())
+	}
+}
+
+func TestConstraintUndoesOnlyItsWriter(t *testing.T) {
+	d := open(t)
+	if err := d.Write(context.Background(), func(tx *Tx) error { return insert(tx, 1) }); err != nil {
+		t.Fatal(err)
+	}
+	err := d.Write(context.Background(), func(tx *Tx) error { return errors.Join(insert(tx, 2), insert(tx, 1)) })
+	if err == nil {
+		t.Error("the second row with that key was taken")
+	}
+	if err := d.Write(context.Background(), func(tx *Tx) error { return insert(tx, 3) }); err != nil {
+		t.Error(err)
+	}
+	if n := count(t, d); n != 2 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+func TestCancelledWriterLeavesTheQueue(t *testing.T) {
+	d := open(t)
+	block, entered := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := d.Write(context.Background(), func(tx *Tx) error { close(entered); <-block; return insert(tx, 1) }); err != nil {
+			t.Error(err)
+		}
+	})
+	<-entered
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := d.Write(ctx, func(tx *Tx) error { return insert(tx, 2) }); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	close(block)
+	wg.Wait()
+	if n := count(t, d); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+func TestFormats(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	try := func(app int32, schema ...string) error {
+		d, err := Open(Options{Path: path, ApplicationID: app, Schema: schema})
+		if err == nil {
+			err = d.Close()
+		}
+		return err
+	}
+	one, two := "CREATE TABLE a(x)", "CREATE TABLE b(x)"
+	for _, step := range []struct {
+		err  error
+		want error
+	}{
+		{try(7, one), nil},
+		{try(7, one, two), nil}, // upgraded
+		{try(7, one, two), nil},
+		{try(7, one), ErrNewer},
+		{try(8, one, two), ErrForeign},
+	} {
+		if !errors.Is(step.err, step.want) {
+			t.Errorf("%v, want %v", step.err, step.want)
+		}
+	}
+}
+
+func BenchmarkWrite(b *testing.B) {
+	for _, writers := range []int{1, 8, 64} {
+		b.Run(fmt.Sprint(writers), func(b *testing.B) {
+			d := open(b)
+			var next atomic.Int64
+			var wg sync.WaitGroup
+			for range writers {
+				wg.Go(func() {
+					for {
+						k := next.Add(1)
+						if k > int64(b.N) {
+							return
+						}
+						if err := d.Write(context.Background(), func(tx *Tx) error { return insert(tx, int(k)) }); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}

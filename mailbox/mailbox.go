@@ -1,0 +1,291 @@
+// Package mailbox owns accounts' boxes, messages, flags, UIDs and mod-sequences. Every change is a value, and Apply is the only
+// road to an "OK": atomic, durable, numbered.
+//
+// It must not know any protocol, authentication or the network, and no directory: an account is an opaque AccountID here.
+//
+// The flow: Store.Account → Stage (the body, not yet visible) → Apply(Add…); Snapshot → Facts, Open to read; Watch as a hint and
+// Snapshot as the truth to follow changes.
+//
+// Locks and durability: one writer per account gathers all mutations waiting into one transaction and one fdatasync; readers never
+// wait for it. A Snapshot is immutable, shared between sessions, and holds no lock and no transaction.
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"strconv"
+	"time"
+
+	"posthouse/mail"
+	"posthouse/mail/mime"
+)
+
+// Errors an Account answers with.
+var (
+	ErrNoBox       = errors.New("mailbox: no such mailbox")
+	ErrBoxExists   = errors.New("mailbox: that mailbox exists")
+	ErrBoxName     = errors.New("mailbox: not a mailbox name")
+	ErrInbox       = errors.New("mailbox: INBOX can be neither deleted nor replaced")
+	ErrHasChildren = errors.New("mailbox: that mailbox has children")
+	ErrSpecialUse  = errors.New("mailbox: another mailbox has that special use")
+	ErrNoBlob      = errors.New("mailbox: no such message content")
+	ErrOverQuota   = errors.New("mailbox: over quota")
+	ErrLimit       = errors.New("mailbox: too many boxes, keywords or messages")
+	ErrFull        = errors.New("mailbox: no space left")  // nothing was changed; try again later
+	ErrFailed      = errors.New("mailbox: storage failed") // a write or sync failed: nothing more is changed until a restart
+	ErrCorrupt     = errors.New("mailbox: the database is damaged")
+	ErrClosed      = errors.New("mailbox: closed")
+)
+
+// Limits of an account; one over is ErrLimit, ErrBoxName for names.
+const (
+	MaxBoxes        = 100_000
+	MaxBoxName      = 1000     // octets of UTF-8, the whole path
+	MaxBoxDepth     = 50       // levels
+	MaxKeywords     = 59       // per box: with the five system flags they fill a Flags
+	MaxKeyword      = 255      // octets of a keyword
+	MaxCachedHeader = 32 << 10 // octets of a header kept beside its message, ready to send
+)
+
+// Inbox is the name of the box that always exists; in any case it is this one.
+const Inbox = "INBOX"
+
+// Separator divides the levels of a box name.
+const Separator = "/"
+
+type (
+	// BoxID names a box for ever, through renames.
+	BoxID int64
+	// BlobID names one immutable message content; copies share it.
+	BlobID int64
+	// UID is a message's number in its box: ascending, never reused, never 0.
+	UID uint32
+	// ModSeq numbers the changes of an account, ascending; RFC 7162 §3.
+	ModSeq int64
+)
+
+// Store holds accounts.
+type Store interface {
+	// Account opens an account, made with Inbox and DefaultBoxes if it is new. Release it by Close; the store keeps a bounded
+	// number open.
+	Account(ctx context.Context, id mail.AccountID) (Account, error)
+	// Remove deletes an account's messages for good.
+	Remove(ctx context.Context, id mail.AccountID) error
+	// Close waits for what is under way.
+	Close() error
+}
+
+// Account is one account's boxes. All methods may be called from many goroutines.
+type Account interface {
+	// Boxes are all boxes, ordered by name, Inbox first.
+	Boxes(ctx context.Context) ([]Box, error)
+	// Box is the box of that name.
+	Box(ctx context.Context, name string) (Box, error)
+	// Subscriptions are the names subscribed to, whether boxes of that name exist or not (RFC 9051 §6.3.7), ordered.
+	Subscriptions(ctx context.Context) ([]string, error)
+	// Stage reads a message to its end, parses it and keeps it for an Add. What no Add took is gone after Discard or a restart.
+	Stage(ctx context.Context, r io.Reader) (BlobID, error)
+	// Discard forgets staged content that no Add took.
+	Discard(id BlobID)
+	// Apply makes all the changes or none. Its nil means durable.
+	Apply(ctx context.Context, changes ...Mutation) (Applied, error)
+	// Snapshot is a box as it stands.
+	Snapshot(ctx context.Context, box BoxID) (*Snapshot, error)
+	// Facts yields what is known of contents, in the order asked; unknown ones are left out. What it yields is valid until the
+	// next step of the iteration.
+	Facts(ctx context.Context, want FactSet, blobs iter.Seq[BlobID]) iter.Seq2[*Facts, error]
+	// Open reads a message's octets. The caller closes it. It stays readable though the message be expunged meanwhile.
+	Open(ctx context.Context, id BlobID) (mail.Content, error)
+	// Watch sends the account's mod-sequence after changes, the latest only, until ctx ends. A hint: Snapshot is the truth.
+	Watch(ctx context.Context) (<-chan ModSeq, error)
+	// Close releases the account.
+	Close() error
+}
+
+// Box is one mailbox as it stands.
+type Box struct {
+	ID          BoxID
+	Name        string // UTF-8 in NFC, levels divided by Separator
+	Special     SpecialUse
+	Subscribed  bool
+	UIDValidity uint32
+	UIDNext     UID
+	ModSeq      ModSeq // of its latest change
+	Messages    int64
+	Unseen      int64
+	Deleted     int64
+	Size        int64 // octets of all messages
+}
+
+// SpecialUse is a use attribute without its backslash ("Sent"): RFC 6154 §2. Empty: none.
+type SpecialUse string
+
+// The special uses of the boxes a new account gets.
+const (
+	Drafts  SpecialUse = "Drafts"
+	Sent    SpecialUse = "Sent"
+	Archive SpecialUse = "Archive"
+	Junk    SpecialUse = "Junk"
+	Trash   SpecialUse = "Trash"
+)
+
+// Flags is a set of a message's flags: the system flags, and from bit FirstKeyword on the keywords of its box (Snapshot.Keywords).
+type Flags uint64
+
+// The system flags of RFC 9051 §2.3.2.
+const (
+	Answered Flags = 1 << iota
+	Flagged
+	Deleted
+	Seen
+	Draft
+)
+
+// FirstKeyword is the bit of a box's first keyword.
+const FirstKeyword = 5
+
+// Marks names flags independently of a box: system flags as bits, keywords by name (compared without case, kept as first given).
+type Marks struct {
+	System   Flags
+	Keywords []string
+}
+
+// Message is one message of a Snapshot: small and without pointers, since a box may have a million.
+type Message struct {
+	Blob     BlobID
+	Flags    Flags
+	ModSeq   ModSeq
+	Size     int64 // octets
+	Internal int64 // INTERNALDATE, seconds since 1970
+	Saved    int64 // SAVEDATE (RFC 8514), seconds since 1970
+	UID      UID
+	Zone     int16 // of INTERNALDATE, minutes east of UTC
+}
+
+// InternalDate is INTERNALDATE in its zone.
+func (m *Message) InternalDate() time.Time {
+	return time.Unix(m.Internal, 0).In(time.FixedZone("", int(m.Zone)*60))
+}
+
+// FactSet says which Facts are wanted; the others may be missing.
+type FactSet uint8
+
+// Members of a FactSet.
+const (
+	WantEnvelope FactSet = 1 << iota
+	WantBody
+	WantBodyStructure
+	WantHeader
+	WantParts
+)
+
+// Facts is what Stage learnt of a content once and for all. Envelope, Body and BodyStructure are in the parenthesized form of
+// RFC 9051 §7.5.2 (see mail/mime), ready to send.
+type Facts struct {
+	Blob          BlobID
+	Size          int64
+	Envelope      []byte
+	Body          []byte
+	BodyStructure []byte
+	Header        []byte // the whole header with its empty line; nil if over MaxCachedHeader: Open has it
+	Parts         *mime.Part
+}
+
+// Mutation is one change, as a value.
+type Mutation interface{ mutation() }
+
+// The mutations. A UIDSet may name UIDs that are gone; they are passed over.
+type (
+	// CreateBox makes a box and the levels above it that are missing.
+	CreateBox struct {
+		Name    string
+		Special SpecialUse
+	}
+	// RenameBox renames a box with everything below it. Renaming Inbox moves its messages to a new box (RFC 9051 §6.3.6).
+	RenameBox struct{ From, To string }
+	// DeleteBox removes a box and its messages. A box with children stays as a level without messages.
+	DeleteBox struct{ Name string }
+	// Subscribe adds a name to the subscriptions.
+	Subscribe struct{ Name string }
+	// Unsubscribe takes it away.
+	Unsubscribe struct{ Name string }
+	// Add files staged content in a box.
+	Add struct {
+		Box      BoxID
+		Blob     BlobID
+		Marks    Marks
+		Internal time.Time // zero: now
+		// Key makes it idempotent: a second Add with a key used in the last 30 days changes nothing. Empty: none.
+		Key string
+	}
+	// SetFlags changes flags.
+	SetFlags struct {
+		Box            BoxID
+		UIDs           UIDSet
+		Op             FlagOp
+		Marks          Marks
+		UnchangedSince ModSeq // messages changed after it are left and named in Result.Modified; 0: no condition
+	}
+	// Copy copies messages, flags and dates with them.
+	Copy struct {
+		From BoxID
+		UIDs UIDSet
+		To   BoxID
+	}
+	// Move moves messages.
+	Move struct {
+		From BoxID
+		UIDs UIDSet
+		To   BoxID
+	}
+	// Expunge removes those of the messages that have Deleted.
+	Expunge struct {
+		Box  BoxID
+		UIDs UIDSet
+	}
+)
+
+func (CreateBox) mutation()   {}
+func (RenameBox) mutation()   {}
+func (DeleteBox) mutation()   {}
+func (Subscribe) mutation()   {}
+func (Unsubscribe) mutation() {}
+func (Add) mutation()         {}
+func (SetFlags) mutation()    {}
+func (Copy) mutation()        {}
+func (Move) mutation()        {}
+func (Expunge) mutation()     {}
+
+// FlagOp is how SetFlags changes flags.
+type FlagOp uint8
+
+// The operations.
+const (
+	AddFlags FlagOp = iota
+	RemoveFlags
+	ReplaceFlags
+)
+
+// Applied is what an Apply did.
+type Applied struct {
+	ModSeq  ModSeq   // the account's, after it
+	Results []Result // one for each mutation
+}
+
+// Result is what one mutation did.
+type Result struct {
+	Box         Box    // of CreateBox: the new box
+	UIDValidity uint32 // of Add, Copy, Move: of the box the messages went to
+	Source      UIDSet // of Copy, Move, Expunge, SetFlags: the messages it touched
+	UIDs        UIDSet // of Add, Copy, Move: the new UIDs, in the order of Source
+	Modified    UIDSet // of SetFlags: those UnchangedSince excluded
+	Duplicate   bool   // of Add: its Key was there already
+}
+
+// ObjectID is the box's MAILBOXID: RFC 8474 §4.
+func (id BoxID) ObjectID() string { return "F" + strconv.FormatInt(int64(id), 36) }
+
+// ObjectID is the EMAILID that all copies of the content share: RFC 8474 §5.1.
+func (id BlobID) ObjectID() string { return "M" + strconv.FormatInt(int64(id), 36) }

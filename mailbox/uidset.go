@@ -1,0 +1,58 @@
+package mailbox
+
+import "iter"
+
+// UIDRange is the UIDs from First to Last, both included.
+type UIDRange struct{ First, Last UID }
+
+// UIDSet is a set of UIDs: ascending, disjoint ranges that do not touch.
+type UIDSet []UIDRange
+
+// AllUIDs is the set of every UID.
+func AllUIDs() UIDSet { return UIDSet{{1, ^UID(0)}} }
+
+// Append adds a UID greater than all in the set.
+func (s UIDSet) Append(uid UID) UIDSet {
+	if n := len(s); n > 0 && s[n-1].Last+1 == uid {
+		s[n-1].Last = uid
+		return s
+	}
+	return append(s, UIDRange{uid, uid})
+}
+
+// Contains tells whether uid is a member.
+func (s UIDSet) Contains(uid UID) bool {
+	lo, hi := 0, len(s)
+	for lo < hi {
+		if mid := (lo + hi) / 2; s[mid].Last < uid {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo < len(s) && s[lo].First <= uid
+}
+
+// Len is the number of members.
+func (s UIDSet) Len() (n int64) {
+	for _, r := range s {
+		n += int64(r.Last-r.First) + 1
+	}
+	return n
+}
+
+// UIDs yields the members, ascending.
+func (s UIDSet) UIDs() iter.Seq[UID] {
+	return func(yield func(UID) bool) {
+		for _, r := range s {
+			for uid := r.First; ; uid++ {
+				if !yield(uid) {
+					return
+				}
+				if uid == r.Last {
+					break
+				}
+			}
+		}
+	}
+}
