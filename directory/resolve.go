@@ -1,0 +1,168 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"zombiezen.com/go/sqlite"
+
+	"posthouse/mail"
+)
+
+// detailSeparator divides a local part from its detail: RFC 5233 §1.
+const detailSeparator = "+"
+
+// rule is one way an address of ours can be somebody's.
+type rule func(ctx context.Context, a mail.Address) (Resolution, error)
+
+// Resolve is Directory. The rules are tried in order; ErrNoAddress from one means the next.
+func (s *SQLite) Resolve(ctx context.Context, a mail.Address) (Resolution, error) {
+	a = a.FoldLocal()
+	domain, ok := (*s.domains.Load())[a.Domain()]
+	if !ok {
+		return Resolution{}, ErrNotLocal
+	}
+	for _, try := range []rule{s.own, s.withoutDetail, s.role} {
+		if r, err := try(ctx, a); !errors.Is(err, ErrNoAddress) {
+			return r, err
+		}
+	}
+	if domain.CatchAll.IsNull() {
+		return Resolution{}, ErrNoAddress
+	}
+	return s.lead(ctx, domain.CatchAll)
+}
+
+// own is the address of an account or an alias.
+func (s *SQLite) own(ctx context.Context, a mail.Address) (Resolution, error) {
+	account, err := s.Account(ctx, a)
+	switch {
+	case err == nil && !account.Disabled.IsZero():
+		return Resolution{}, ErrDisabled
+	case err == nil:
+		return Resolution{Account: account.ID, Login: account.Login}, nil
+	case !errors.Is(err, ErrNoAccount):
+		return Resolution{}, err
+	}
+	return s.expand(ctx, a)
+}
+
+// withoutDetail is own for the address before its "+detail".
+func (s *SQLite) withoutDetail(ctx context.Context, a mail.Address) (Resolution, error) {
+	local, detail, ok := strings.Cut(a.Local(), detailSeparator)
+	if !ok || local == "" {
+		return Resolution{}, ErrNoAddress
+	}
+	r, err := s.own(ctx, a.WithLocal(local))
+	r.Detail = detail
+	return r, err
+}
+
+// role is postmaster and abuse of every domain.
+func (s *SQLite) role(ctx context.Context, a mail.Address) (Resolution, error) {
+	if (a.Local() != "postmaster" && a.Local() != "abuse") || s.opts.Postmaster.IsNull() {
+		return Resolution{}, ErrNoAddress
+	}
+	return s.lead(ctx, s.opts.Postmaster)
+}
+
+// lead is where an address that stands for another's leads: an account of ours directly, else the address itself.
+func (s *SQLite) lead(ctx context.Context, to mail.Address) (Resolution, error) {
+	if ours, err := s.IsLocal(ctx, to.Domain()); err != nil || ours {
+		if err != nil {
+			return Resolution{}, err
+		}
+		return s.own(ctx, to.FoldLocal())
+	}
+	return Resolution{Targets: []mail.Address{to}}, nil
+}
+
+// expand follows an alias breadth first until only accounts of ours and addresses elsewhere are left.
+func (s *SQLite) expand(ctx context.Context, a mail.Address) (Resolution, error) {
+	var r Resolution
+	seen := map[mail.Address]bool{a: true}
+	for level, depth := []mail.Address{a}, 0; len(level) > 0; depth++ {
+		if depth > MaxAliasDepth {
+			return Resolution{}, ErrAliasLoop
+		}
+		var next []mail.Address
+		for _, from := range level {
+			targets, err := s.targets(ctx, from)
+			if err != nil {
+				return Resolution{}, err
+			}
+			for _, t := range targets {
+				if seen[t] {
+					continue
+				}
+				seen[t] = true
+				end, err := s.endsAt(ctx, t)
+				switch {
+				case err != nil:
+					return Resolution{}, err
+				case end:
+					r.Targets = append(r.Targets, t)
+				default:
+					next = append(next, t)
+				}
+				if len(seen) > MaxAliasTargets {
+					return Resolution{}, ErrAliasLoop
+				}
+			}
+		}
+		level = next
+	}
+	switch {
+	case len(r.Targets) > 0:
+		return r, nil
+	case len(seen) > 1:
+		return Resolution{}, ErrAliasLoop // it leads only to itself, or to addresses that are gone
+	}
+	return Resolution{}, ErrNoAddress
+}
+
+func (s *SQLite) targets(ctx context.Context, a mail.Address) (list []mail.Address, err error) {
+	err = s.each(ctx, "SELECT target FROM alias WHERE address=? ORDER BY target", []any{a.String()}, func(r *sqlite.Stmt) error {
+		var t mail.Address
+		err := t.UnmarshalText([]byte(r.ColumnText(0)))
+		list = append(list, t)
+		return err
+	})
+	return list, err
+}
+
+// endsAt tells whether an alias's target is the end: elsewhere, or an account of ours that may get mail.
+func (s *SQLite) endsAt(ctx context.Context, a mail.Address) (bool, error) {
+	if ours, err := s.IsLocal(ctx, a.Domain()); err != nil || !ours {
+		return !ours, err
+	}
+	account, err := s.Account(ctx, a)
+	if errors.Is(err, ErrNoAccount) {
+		return false, nil
+	}
+	return err == nil && account.Disabled.IsZero(), err
+}
+
+// MaySend is Directory: who alone gets an address's mail may send as it.
+func (s *SQLite) MaySend(ctx context.Context, id mail.AccountID, a mail.Address) error {
+	r, err := s.Resolve(ctx, a)
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		return err
+	case err != nil || id == "": // an alias's Resolution has no Account either
+		return ErrNotOwner
+	case r.Account == id:
+		return nil
+	case len(r.Targets) != 1:
+		return ErrNotOwner
+	}
+	owner, err := s.Account(ctx, r.Targets[0])
+	if errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	if err != nil || owner.ID != id {
+		return ErrNotOwner
+	}
+	return nil
+}

@@ -1,0 +1,366 @@
+package directory
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"posthouse/crypto/password"
+	"posthouse/internal/db"
+	"posthouse/mail"
+)
+
+const applicationID = 0x50486472 // "PHdr"
+
+const schema = `
+CREATE TABLE domain (
+  name      TEXT PRIMARY KEY,           -- mail.Address.Domain form
+  catch_all TEXT NOT NULL               -- address, or empty
+) WITHOUT ROWID;
+CREATE TABLE account (
+  id       TEXT PRIMARY KEY,
+  login    TEXT NOT NULL UNIQUE,        -- address, local part folded
+  hash     TEXT NOT NULL,               -- PHC string
+  created  INTEGER NOT NULL,            -- seconds since 1970
+  disabled INTEGER NOT NULL             -- the same, or 0
+) WITHOUT ROWID;
+CREATE TABLE alias (
+  address TEXT NOT NULL,                -- local part folded
+  target  TEXT NOT NULL,
+  PRIMARY KEY (address, target)
+) WITHOUT ROWID;
+CREATE INDEX alias_target ON alias(target);
+`
+
+// Options of a SQLite directory; every zero value is usable.
+type Options struct {
+	// Domains and Accounts are those the configuration declares, beside what the database holds; commands cannot remove them.
+	Domains  []Domain
+	Accounts []Declared
+	// Postmaster gets the mail of postmaster@ and abuse@ every domain of ours that has no such address itself (RFC 5321 §4.5.1,
+	// RFC 2142 §2). Zero: there is no such address.
+	Postmaster mail.Address
+	Cost       password.Cost
+	Now        func() time.Time
+}
+
+// Declared is an account that the configuration declares with its hash; it is made or brought up to date at Open.
+type Declared struct {
+	Login mail.Address
+	Hash  string
+}
+
+// SQLite is the Directory of one machine.
+type SQLite struct {
+	db      *db.DB
+	opts    Options
+	hasher  *password.Hasher
+	proven  *provenCache
+	domains atomic.Pointer[map[string]Domain] // what the table and Options.Domains hold, replaced as a whole
+}
+
+// Open opens or makes the directory database at path.
+func Open(path string, o Options) (*SQLite, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	d, err := db.Open(db.Options{Path: path, ApplicationID: applicationID, Schema: []string{schema}})
+	if err != nil {
+		return nil, err
+	}
+	s := &SQLite{db: d, opts: o, hasher: password.NewHasher(o.Cost), proven: newProvenCache(o.Now)}
+	if err := errors.Join(s.loadDomains(context.Background()), s.declare(context.Background())); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return s, nil
+}
+
+// Close is Directory.
+func (s *SQLite) Close() error { return s.db.Close() }
+
+func (s *SQLite) declare(ctx context.Context) error {
+	for _, a := range s.opts.Accounts {
+		if err := password.Check(a.Hash); err != nil {
+			return fmt.Errorf("account %s: %w", a.Login, err)
+		}
+		_, err := s.insertAccount(ctx, a.Login, a.Hash)
+		if errors.Is(err, ErrExists) {
+			err = s.updateAccount(ctx, a.Login, "UPDATE account SET hash=? WHERE login=?", a.Hash)
+		}
+		if err != nil {
+			return fmt.Errorf("account %s: %w", a.Login, err)
+		}
+	}
+	return nil
+}
+
+// loadDomains brings s.domains up to date; writers call it after their change.
+func (s *SQLite) loadDomains(ctx context.Context) error {
+	all := map[string]Domain{}
+	err := s.each(ctx, "SELECT name, catch_all FROM domain", nil, func(r *sqlite.Stmt) error {
+		d := Domain{Name: r.ColumnText(0)}
+		all[d.Name] = d
+		err := d.CatchAll.UnmarshalText([]byte(r.ColumnText(1)))
+		all[d.Name] = d
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, d := range s.opts.Domains {
+		all[d.Name] = d
+	}
+	s.domains.Store(&all)
+	return nil
+}
+
+// IsLocal is Directory.
+func (s *SQLite) IsLocal(_ context.Context, domain string) (bool, error) {
+	_, ok := (*s.domains.Load())[domain]
+	return ok, nil
+}
+
+// Domains is Directory.
+func (s *SQLite) Domains(context.Context) ([]Domain, error) {
+	all := *s.domains.Load()
+	names := slices.Sorted(maps.Keys(all))
+	list := make([]Domain, len(names))
+	for i, name := range names {
+		list[i] = all[name]
+	}
+	return list, nil
+}
+
+// AddDomain is Directory.
+func (s *SQLite) AddDomain(ctx context.Context, d Domain) error {
+	name, err := mail.ParseDomain(d.Name)
+	if err != nil {
+		return err
+	}
+	err = s.change(ctx, "INSERT INTO domain VALUES(?, ?)", name, d.CatchAll.FoldLocal().String())
+	if sqlite.ErrCode(err) == sqlite.ResultConstraintPrimaryKey {
+		return ErrExists
+	}
+	return errors.Join(err, s.loadDomains(ctx))
+}
+
+// RemoveDomain is Directory.
+func (s *SQLite) RemoveDomain(ctx context.Context, name string) error {
+	err := s.change(ctx, "DELETE FROM domain WHERE name=?", name)
+	if errors.Is(err, errNoRow) {
+		return ErrNoDomain
+	}
+	return errors.Join(err, s.loadDomains(ctx))
+}
+
+// Accounts is Directory.
+func (s *SQLite) Accounts(ctx context.Context) iter.Seq2[Account, error] {
+	return rows(ctx, s, "SELECT "+accountColumns+" FROM account ORDER BY login", scanAccount)
+}
+
+const accountColumns = "id, login, created, disabled"
+
+func scanAccount(r *sqlite.Stmt) (Account, error) {
+	a := Account{ID: mail.AccountID(r.ColumnText(0)), Created: time.Unix(r.ColumnInt64(2), 0)}
+	if at := r.ColumnInt64(3); at != 0 {
+		a.Disabled = time.Unix(at, 0)
+	}
+	return a, a.Login.UnmarshalText([]byte(r.ColumnText(1)))
+}
+
+// Account is Directory.
+func (s *SQLite) Account(ctx context.Context, login mail.Address) (Account, error) {
+	a, _, err := s.account(ctx, login)
+	return a, err
+}
+
+func (s *SQLite) account(ctx context.Context, login mail.Address) (a Account, hash string, err error) {
+	err = s.each(ctx, "SELECT "+accountColumns+", hash FROM account WHERE login=?", []any{login.FoldLocal().String()},
+		func(r *sqlite.Stmt) (err error) {
+			hash = r.ColumnText(4)
+			a, err = scanAccount(r)
+			return err
+		})
+	if err == nil && a.ID == "" {
+		err = ErrNoAccount
+	}
+	return a, hash, err
+}
+
+// AddAccount is Directory.
+func (s *SQLite) AddAccount(ctx context.Context, login mail.Address, secret string) (Account, error) {
+	hash, err := s.hasher.Hash(ctx, secret)
+	if err != nil {
+		return Account{}, err
+	}
+	return s.insertAccount(ctx, login, hash)
+}
+
+func (s *SQLite) insertAccount(ctx context.Context, login mail.Address, hash string) (Account, error) {
+	if ok, err := s.IsLocal(ctx, login.Domain()); err != nil || !ok {
+		return Account{}, errors.Join(ErrNoDomain, err)
+	}
+	a := Account{ID: newAccountID(), Login: login.FoldLocal(), Created: s.opts.Now().Truncate(time.Second)}
+	err := s.change(ctx, "INSERT INTO account(id, login, hash, created, disabled) VALUES(?, ?, ?, ?, 0)",
+		string(a.ID), a.Login.String(), hash, a.Created.Unix())
+	if sqlite.ErrCode(err) == sqlite.ResultConstraintUnique {
+		return Account{}, ErrExists
+	}
+	return a, err
+}
+
+func newAccountID() mail.AccountID {
+	var b [10]byte
+	rand.Read(b[:])
+	return mail.AccountID(strings.ToLower(base32.StdEncoding.EncodeToString(b[:])))
+}
+
+// SetPassword is Directory.
+func (s *SQLite) SetPassword(ctx context.Context, login mail.Address, secret string) error {
+	hash, err := s.hasher.Hash(ctx, secret)
+	if err != nil {
+		return err
+	}
+	return s.updateAccount(ctx, login, "UPDATE account SET hash=? WHERE login=?", hash)
+}
+
+// SetDisabled is Directory.
+func (s *SQLite) SetDisabled(ctx context.Context, login mail.Address, at time.Time) error {
+	seconds := int64(0)
+	if !at.IsZero() {
+		seconds = at.Unix()
+	}
+	return s.updateAccount(ctx, login, "UPDATE account SET disabled=? WHERE login=?", seconds)
+}
+
+func (s *SQLite) updateAccount(ctx context.Context, login mail.Address, query string, value any) error {
+	err := s.change(ctx, query, value, login.FoldLocal().String())
+	if errors.Is(err, errNoRow) {
+		return ErrNoAccount
+	}
+	return err
+}
+
+// RemoveAccount is Directory.
+func (s *SQLite) RemoveAccount(ctx context.Context, login mail.Address) (Account, error) {
+	a, err := s.Account(ctx, login)
+	if err != nil {
+		return Account{}, err
+	}
+	err = s.db.Write(ctx, func(tx *db.Tx) error {
+		for _, query := range []string{"DELETE FROM account WHERE login=?", "DELETE FROM alias WHERE target=?"} {
+			if err := sqlitex.Execute(tx.Conn, query, &sqlitex.ExecOptions{Args: []any{a.Login.String()}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return a, unavailable(err)
+}
+
+// Aliases is Directory.
+func (s *SQLite) Aliases(ctx context.Context) iter.Seq2[Alias, error] {
+	return rows(ctx, s, "SELECT address, target FROM alias ORDER BY address, target", func(r *sqlite.Stmt) (a Alias, err error) {
+		return a, errors.Join(a.Address.UnmarshalText([]byte(r.ColumnText(0))), a.Target.UnmarshalText([]byte(r.ColumnText(1))))
+	})
+}
+
+// AddAlias is Directory.
+func (s *SQLite) AddAlias(ctx context.Context, a Alias) error {
+	if ok, err := s.IsLocal(ctx, a.Address.Domain()); err != nil || !ok {
+		return errors.Join(ErrNoDomain, err)
+	}
+	a, err := s.foldAlias(ctx, a)
+	if err != nil {
+		return err
+	}
+	err = s.change(ctx, "INSERT INTO alias VALUES(?, ?)", a.Address.String(), a.Target.String())
+	if sqlite.ErrCode(err) == sqlite.ResultConstraintPrimaryKey {
+		return ErrExists
+	}
+	return err
+}
+
+// RemoveAlias is Directory.
+func (s *SQLite) RemoveAlias(ctx context.Context, a Alias) error {
+	a, err := s.foldAlias(ctx, a)
+	if err != nil {
+		return err
+	}
+	err = s.change(ctx, "DELETE FROM alias WHERE address=? AND target=?", a.Address.String(), a.Target.String())
+	if errors.Is(err, errNoRow) {
+		return ErrNoAddress
+	}
+	return err
+}
+
+// foldAlias folds the local parts that are ours to fold.
+func (s *SQLite) foldAlias(ctx context.Context, a Alias) (Alias, error) {
+	a.Address = a.Address.FoldLocal()
+	ours, err := s.IsLocal(ctx, a.Target.Domain())
+	if ours {
+		a.Target = a.Target.FoldLocal()
+	}
+	return a, err
+}
+
+var errNoRow = errors.New("directory: nothing changed")
+
+// change runs one statement durably; errNoRow if it changed nothing.
+func (s *SQLite) change(ctx context.Context, query string, args ...any) error {
+	return unavailable(s.db.Write(ctx, func(tx *db.Tx) error {
+		if err := sqlitex.Execute(tx.Conn, query, &sqlitex.ExecOptions{Args: args}); err != nil {
+			return err
+		}
+		if tx.Changes() == 0 {
+			return errNoRow
+		}
+		return nil
+	}))
+}
+
+// each calls f for every row.
+func (s *SQLite) each(ctx context.Context, query string, args []any, f func(*sqlite.Stmt) error) error {
+	return unavailable(s.db.Read(ctx, func(c *sqlite.Conn) error {
+		return sqlitex.Execute(c, query, &sqlitex.ExecOptions{Args: args, ResultFunc: f})
+	}))
+}
+
+// rows yields what scan makes of every row; a slow consumer holds a reading connection, no lock.
+func rows[T any](ctx context.Context, s *SQLite, query string, scan func(*sqlite.Stmt) (T, error)) iter.Seq2[T, error] {
+	stop := errors.New("stop")
+	return func(yield func(T, error) bool) {
+		err := s.each(ctx, query, nil, func(r *sqlite.Stmt) error {
+			v, err := scan(r)
+			if err == nil && !yield(v, nil) {
+				err = stop
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, stop) {
+			var zero T
+			yield(zero, err)
+		}
+	}
+}
+
+// unavailable marks the errors of storage.
+func unavailable(err error) error {
+	for _, e := range []error{db.ErrFull, db.ErrFailed, db.ErrCorrupt, db.ErrClosed} {
+		if errors.Is(err, e) {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+	}
+	return err
+}

@@ -1,0 +1,87 @@
+package directory_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"posthouse/crypto/password"
+	"posthouse/directory"
+	"posthouse/directory/directorytest"
+	"posthouse/mail"
+)
+
+var cheap = password.Cost{Memory: 64, Time: 1}
+
+func open(t testing.TB, path string, o directory.Options) *directory.SQLite {
+	t.Helper()
+	o.Cost = cheap
+	d, err := directory.Open(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func TestConformance(t *testing.T) {
+	directorytest.Run(t, func(t testing.TB, postmaster mail.Address) directory.Directory {
+		return open(t, filepath.Join(t.TempDir(), "directory.db"), directory.Options{
+			Domains: []directory.Domain{{Name: "configured.test"}}, Postmaster: postmaster,
+		})
+	})
+}
+
+func TestDeclaredAccountsFollowTheConfiguration(t *testing.T) {
+	path, ctx := filepath.Join(t.TempDir(), "directory.db"), context.Background()
+	login := directorytest.Address(t, "alice@configured.test")
+	var id mail.AccountID
+	for _, secret := range []string{"first", "second"} {
+		hash, err := password.NewHasher(cheap).Hash(ctx, secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := open(t, path, directory.Options{
+			Domains: []directory.Domain{{Name: "configured.test"}}, Accounts: []directory.Declared{{Login: login, Hash: hash}},
+		})
+		a, err := d.Authenticate(ctx, login.String(), secret)
+		if err != nil || id != "" && a.ID != id {
+			t.Errorf("%+v, %v", a, err)
+		}
+		id = a.ID
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bad := directory.Options{Domains: []directory.Domain{{Name: "configured.test"}}, Accounts: []directory.Declared{{Login: login, Hash: "plain"}}}
+	if _, err := directory.Open(path, bad); !errors.Is(err, password.ErrFormat) {
+		t.Error(err)
+	}
+}
+
+func TestClosedIsUnavailable(t *testing.T) {
+	d := open(t, filepath.Join(t.TempDir(), "directory.db"), directory.Options{Domains: []directory.Domain{{Name: "configured.test"}}})
+	d.Close()
+	for _, login := range []string{"alice@configured.test", "bob@configured.test"} {
+		if _, err := d.Authenticate(context.Background(), login, "x"); !errors.Is(err, directory.ErrUnavailable) {
+			t.Error(err)
+		}
+		if _, err := d.Resolve(context.Background(), directorytest.Address(t, login)); !errors.Is(err, directory.ErrUnavailable) {
+			t.Error(err)
+		}
+	}
+}
+
+func BenchmarkResolve(b *testing.B) {
+	d := open(b, filepath.Join(b.TempDir(), "directory.db"), directory.Options{Domains: []directory.Domain{{Name: "configured.test"}}})
+	a, err := d.AddAccount(context.Background(), directorytest.Address(b, "alice@configured.test"), "x")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := d.Resolve(context.Background(), a.Login); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
