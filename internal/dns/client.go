@@ -133,7 +133,7 @@ func exchange(ctx context.Context, q question, server netip.AddrPort) (*dns.Msg,
 		if err != nil {
 			return nil, fmt.Errorf("%s/%s: %w", server, network, err)
 		}
-		if len(reply.Question) != 1 || canonical(reply.Question[0].Name) != q.name || reply.Question[0].Qtype != q.qtype {
+		if len(reply.Question) != 1 || owner(reply.Question[0].Name) != q.name || reply.Question[0].Qtype != q.qtype {
 			return nil, fmt.Errorf("%s/%s: the answer is to another question", server, network)
 		}
 		if !reply.Truncated {

@@ -29,7 +29,11 @@ type lookups struct{ asker }
 
 // lookup asks, and keeps what pick takes.
 func lookup[T any](ctx context.Context, a asker, name string, qtype uint16, pick func(dns.RR) (T, bool)) (Answer[T], error) {
-	rrs, validated, err := a.ask(ctx, canonical(name), qtype)
+	c := canonical(name)
+	if _, ok := dns.IsDomainName(c); !ok { // RFC 1035 §2.3.4: an empty or too long label, a name too long
+		return Answer[T]{}, fmt.Errorf("%s %.300q: %w", dns.TypeToString[qtype], name, ErrNoName)
+	}
+	rrs, validated, err := a.ask(ctx, c, qtype)
 	if err != nil {
 		return Answer[T]{}, fmt.Errorf("%s %s: %w", dns.TypeToString[qtype], name, err)
 	}
@@ -45,9 +49,32 @@ func lookup[T any](ctx context.Context, a asker, name string, qtype uint16, pick
 	return answer, nil
 }
 
-func canonical(name string) string { return strings.ToLower(dns.Fqdn(name)) }
+// canonical is the name as the DNS library writes it: absolute, in lower case, octets that mean something in zone text escaped.
+func canonical(name string) string {
+	var b strings.Builder
+	for i := range len(name) {
+		switch c := name[i]; {
+		case strings.IndexByte(` '@;()"\\`, c) >= 0:
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case c < ' ' || c > '~':
+			fmt.Fprintf(&b, `\%03d`, c)
+		case 'A' <= c && c <= 'Z':
+			b.WriteByte(c + 'a' - 'A')
+		default:
+			b.WriteByte(c)
+		}
+	}
+	if !strings.HasSuffix(name, ".") {
+		b.WriteByte('.')
+	}
+	return b.String()
+}
 
-func relative(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
+// owner is canonical for a name that comes from the DNS library, escaped its way.
+func owner(name string) string { return canonical(unescape(name)) }
+
+func relative(name string) string { return strings.TrimSuffix(strings.ToLower(unescape(name)), ".") }
 
 // MX is Resolver.
 func (l lookups) MX(ctx context.Context, domain string) (Answer[MX], error) {
@@ -162,11 +189,11 @@ func follow(rrs []dns.RR, name string, qtype uint16) (found []dns.RR, end string
 		next := ""
 		for _, rr := range rrs {
 			switch h := rr.Header(); {
-			case canonical(h.Name) != name:
+			case owner(h.Name) != name:
 			case h.Rrtype == qtype:
 				found = append(found, rr)
 			case h.Rrtype == dns.TypeCNAME:
-				next = canonical(rr.(*dns.CNAME).Target)
+				next = owner(rr.(*dns.CNAME).Target)
 			}
 		}
 		if len(found) > 0 || next == "" {

@@ -58,7 +58,7 @@ func (z *Zone) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 		w.WriteMsg(r.SetRcode(q, dns.RcodeFormatError))
 		return
 	}
-	rrs, rcode := z.answer(canonical(q.Question[0].Name), q.Question[0].Qtype)
+	rrs, rcode := z.answer(owner(q.Question[0].Name), q.Question[0].Qtype)
 	r.SetRcode(q, rcode)
 	r.RecursionAvailable, r.Compress, r.Answer = true, true, rrs
 	size := dns.MinMsgSize

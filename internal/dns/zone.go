@@ -31,7 +31,7 @@ func (z *Zone) Add(text string) error {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
-		name := canonical(rr.Header().Name)
+		name := owner(rr.Header().Name)
 		z.records[name] = append(z.records[name], rr)
 		for _, i := range dns.Split(name) { // empty non-terminals exist: RFC 8020
 			if parent := name[i:]; z.records[parent] == nil {
@@ -94,7 +94,7 @@ func (z *Zone) answer(name string, qtype uint16) (rrs []dns.RR, rcode int) {
 			case qtype:
 				rrs = append(rrs, rr)
 			case dns.TypeCNAME:
-				rrs, next = append(rrs, rr), canonical(rr.(*dns.CNAME).Target)
+				rrs, next = append(rrs, rr), owner(rr.(*dns.CNAME).Target)
 			}
 		}
 		if next == "" {
