@@ -40,7 +40,8 @@ type Spool interface {
 	// Open reads a message: trace header and body as one. The caller closes it.
 	Open(ctx context.Context, id mail.ID) (mail.Content, error)
 	// Settle records what became of the recipients of a lease and releases those it does not name, unchanged. The drafts (notices
-	// that follow from the outcomes) are committed in the same transaction: all of it happens or nothing.
+	// that follow from the outcomes) are committed in the same transaction: all of it happens or nothing. A lease whose time has
+	// passed can still be settled while nobody else took its recipients.
 	Settle(ctx context.Context, l Lease, outcomes []Outcome, drafts ...Draft) error
 	// Extend keeps a lease for d from now.
 	Extend(ctx context.Context, l Lease, d time.Duration) error
@@ -111,14 +112,15 @@ type Recipient struct {
 	N           int       `json:"n"` // its number in the message, from 0; names it for ever
 	State       State     `json:"state"`
 	Destination string    `json:"destination"` // what Options.Destination said of it
-	Due         time.Time `json:"due"`
+	Due         time.Time `json:"due"`         // of a dead one: when it is forgotten
+	Since       time.Time `json:"since"`       // when its schedule began: at Commit, or when an operator brought it back from the dead
 	Attempts    int       `json:"attempts"`
 	LastAttempt time.Time `json:"last_attempt"`
 	LastReply   string    `json:"last_reply,omitempty"` // the remote's words, or ours
 	Warned      bool      `json:"warned,omitempty"`     // a delay notice was sent
 }
 
-// Entry is one message in the queue.
+// Entry is one message in the queue. The To of its envelope is left empty: Recipients says it all.
 type Entry struct {
 	mail.Envelope
 	Size       int64       `json:"size"` // octets, trace header included
@@ -191,7 +193,7 @@ const (
 // Event is one line of a message's story.
 type Event struct {
 	Time      time.Time `json:"time"`
-	Kind      string    `json:"kind"`      // received, delivered, retry, failed, held, released, dropped, noticed
+	Kind      string    `json:"kind"`      // received, delivered, retry, failed, held, released, requeued, dropped, noticed
 	Recipient int       `json:"recipient"` // -1: the whole message
 	Text      string    `json:"text"`
 }

@@ -1,0 +1,143 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"posthouse/mail"
+)
+
+func address(t testing.TB, s string) mail.Address {
+	t.Helper()
+	a, err := mail.ParseAddress(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func benchEnvelope(t testing.TB) mail.Envelope {
+	return mail.Envelope{
+		From:      address(t, "alice@north.test"),
+		To:        []mail.Recipient{{Address: address(t, "bob@south.test")}},
+		Origin:    mail.Origin{Protocol: "ESMTPSA", HELO: "client.test", Account: "a1", Login: "alice@north.test", Session: "s1"},
+		MessageID: "1@north.test",
+		Verdicts:  []mail.Verdict{{Stage: "spf", Result: "pass"}, {Stage: "dkim", Result: "pass"}, {Stage: "dmarc", Result: "pass"}},
+	}
+}
+
+// spread runs f b.N times from n goroutines.
+func spread(b *testing.B, n int, f func() error) {
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := f(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func processCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkLife is a message's whole life: written and committed by n sessions, taken in batches, read, settled.
+func BenchmarkLife(b *testing.B) {
+	for _, size := range []int{4 << 10, 100 << 10} {
+		for _, n := range []int{1, 8, 64} {
+			b.Run(fmt.Sprintf("%dKiB/%d", size>>10, n), func(b *testing.B) { benchLife(b, size, n) })
+		}
+	}
+}
+
+func benchLife(b *testing.B, size, n int) {
+	s, err := OpenSQLite(Options{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	body := bytes.Repeat([]byte("0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnop\r\n"), size/64)
+	env := benchEnvelope(b)
+	ctx := context.Background()
+	b.ReportAllocs()
+	cpu := processCPU()
+	b.ResetTimer()
+	create := func() error { return commit(ctx, s, env, body) }
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		settleAll(b, s, n)
+	}()
+	spread(b, n, create)
+	<-done
+	b.ReportMetric(float64((processCPU()-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+}
+
+func commit(ctx context.Context, s Spool, env mail.Envelope, body []byte) error {
+	d, err := s.Create(ctx, env)
+	if err != nil {
+		return err
+	}
+	if _, err := d.Write(body); err != nil {
+		return err
+	}
+	d.Prepend([]byte("Received: from client.test by mail.north.test with ESMTPSA; Mon, 1 Jan 2024 00:00:00 +0000\r\n"))
+	_, err = d.Commit(ctx)
+	return err
+}
+
+func settleAll(b *testing.B, s Spool, n int) {
+	ctx := context.Background()
+	work := make(chan Job)
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			buf := make([]byte, 32<<10)
+			for j := range work {
+				c, err := s.Open(ctx, j.Envelope.ID)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				for off := int64(0); off < c.Size(); off += int64(len(buf)) {
+					c.ReadAt(buf, off)
+				}
+				c.Close()
+				if err := s.Settle(ctx, j.Lease, []Outcome{{N: 0, Result: Delivered, Reply: "250 2.0.0 ok", Via: "mx.south.test [127.0.0.1]:25 TLS1.3"}}); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	for left := b.N; left > 0; {
+		jobs, err := s.Take(ctx, Want{Limit: 64, Lease: time.Minute})
+		if err != nil {
+			b.Error(err)
+			break
+		}
+		left -= len(jobs)
+		for _, j := range jobs {
+			work <- j
+		}
+	}
+	close(work)
+	wg.Wait()
+}

@@ -1,0 +1,264 @@
+package spool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"syscall"
+	"time"
+
+	"posthouse/internal/db"
+	"posthouse/internal/vfs"
+	"posthouse/mail"
+)
+
+// ErrDraft is a draft used wrongly: twice, without recipients, or in another spool.
+var ErrDraft = errors.New("spool: the draft cannot be committed")
+
+// draft is a Draft of a SQLite spool: its body is in memory until that would hold more than MaxInlineBody, then in a file.
+type draft struct {
+	spool   *SQLite
+	env     mail.Envelope
+	id      mail.ID
+	prefix  []byte
+	body    []byte   // all of it, while file is nil
+	file    vfs.File // made when the body grows large
+	written int64
+	err     error // of a Write; sticky
+	closed  bool  // committed or aborted
+}
+
+// Create is Spool.
+func (s *SQLite) Create(ctx context.Context, env mail.Envelope) (Draft, error) {
+	id, err := s.nextID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	env.ID = id
+	env.To = slices.Clone(env.To)
+	if env.Received.IsZero() {
+		env.Received = time.Now()
+	}
+	return &draft{spool: s, env: env, id: id}, nil
+}
+
+func (d *draft) Envelope() *mail.Envelope { return &d.env }
+
+func (d *draft) Size() int64 { return d.written }
+
+func (d *draft) Prepend(fields []byte) { d.prefix = slices.Concat(fields, d.prefix) }
+
+func (d *draft) Write(p []byte) (int, error) {
+	if d.err == nil && d.closed {
+		d.err = ErrDraft
+	}
+	if d.err == nil && d.file == nil && len(d.body)+len(p) > MaxInlineBody {
+		d.err = d.spill()
+	}
+	if d.err == nil && d.file != nil {
+		d.err = d.toFile(p)
+	}
+	if d.err != nil {
+		return 0, d.err
+	}
+	if d.file == nil {
+		d.body = append(d.body, p...)
+	}
+	d.written += int64(len(p))
+	return len(p), nil
+}
+
+// spill moves what was written so far to a file.
+func (d *draft) spill() error {
+	if err := d.spool.failed.Load(); err != nil {
+		return *err
+	}
+	f, err := d.spool.opts.FS.Create(d.spool.largePath(d.id))
+	if err != nil {
+		return fmt.Errorf("spool: a large body: %w", noSpace(err))
+	}
+	d.file = f
+	err = d.toFile(d.body)
+	d.body = nil
+	return err
+}
+
+func (d *draft) toFile(p []byte) error {
+	if _, err := d.file.Write(p); err != nil {
+		return d.spool.storageError(err)
+	}
+	return nil
+}
+
+func (d *draft) ReadAt(p []byte, off int64) (int, error) {
+	if d.file != nil {
+		return d.file.ReadAt(p, off)
+	}
+	if off >= int64(len(d.body)) {
+		return 0, io.EOF
+	}
+	n := copy(p, d.body[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// Commit is Draft.
+func (d *draft) Commit(ctx context.Context) (mail.ID, error) {
+	row, err := d.seal()
+	if err != nil {
+		return 0, err
+	}
+	if err := d.spool.write(ctx, row.insert); err != nil {
+		return 0, err
+	}
+	return d.id, d.release()
+}
+
+// Abort is Draft.
+func (d *draft) Abort() error {
+	if d.closed {
+		return nil
+	}
+	file := d.file
+	if err := d.release(); err != nil || file == nil {
+		return err
+	}
+	return d.spool.opts.FS.Remove(d.spool.largePath(d.id))
+}
+
+// release lets go of the memory and the open file.
+func (d *draft) release() error {
+	d.closed = true
+	d.body = nil
+	if d.file == nil {
+		return nil
+	}
+	f := d.file
+	d.file = nil
+	return f.Close()
+}
+
+// sealed is a draft ready for the writer's transaction: a large body is on stable storage, and everything is encoded.
+type sealed struct {
+	*draft
+	large        bool
+	envelope     []byte
+	destinations []string // of each recipient
+}
+
+// seal makes a draft ready. RFC 5321 §6.1 is why its file and the directory are synced before any row speaks of them.
+func (d *draft) seal() (*sealed, error) {
+	if d.err != nil {
+		return nil, d.err
+	}
+	if d.closed || len(d.env.To) == 0 {
+		return nil, ErrDraft
+	}
+	d.env.ID = d.id
+	r := &sealed{draft: d, large: d.file != nil}
+	if r.large {
+		if err := d.sync(); err != nil {
+			d.err = err
+			return nil, err
+		}
+	}
+	var err error
+	if r.envelope, err = json.Marshal(&d.env); err != nil {
+		return nil, fmt.Errorf("spool: envelope: %w", err)
+	}
+	for _, to := range d.env.To {
+		r.destinations = append(r.destinations, d.spool.opts.Destination(d.env.From, to.Address))
+	}
+	return r, nil
+}
+
+func (d *draft) sync() error {
+	if err := d.file.Sync(); err != nil {
+		return d.spool.storageError(err)
+	}
+	if err := d.spool.opts.FS.SyncDir(d.spool.large); err != nil {
+		return d.spool.storageError(err)
+	}
+	return nil
+}
+
+// insert is the draft's part of the transaction that makes it visible.
+func (r *sealed) insert(tx *db.Tx) error {
+	large := int64(0)
+	if r.large {
+		large = 1
+	}
+	err := prepare(tx.Conn, "INSERT INTO message(id, size, large, envelope) VALUES(?, ?, ?, CAST(? AS TEXT))").
+		int(int64(r.id)).int(int64(len(r.prefix)) + r.written).int(large).blob(r.envelope).run()
+	if err != nil {
+		return err
+	}
+	err = prepare(tx.Conn, "INSERT INTO body(message, prefix, body) VALUES(?, ?, ?)").
+		int(int64(r.id)).blob(r.prefix).blob(r.body).run()
+	if err != nil {
+		return err
+	}
+	now := time.Now().UnixNano()
+	for n := range r.env.To {
+		if err := r.insertRecipient(tx, n, now); err != nil {
+			return err
+		}
+	}
+	tx.OnCommit(r.spool.bell.ring)
+	return nil
+}
+
+func (r *sealed) insertRecipient(tx *db.Tx, n int, now int64) error {
+	to := &r.env.To[n]
+	err := prepare(tx.Conn, `INSERT INTO recipient(message, n, state, due, epoch, since, attempts, last_attempt, warned, notify,
+		destination, address, original, last_reply) VALUES(?, ?, 0, ?, 0, ?, 0, 0, 0, ?, ?, ?, ?, '')`).
+		int(int64(r.id)).int(int64(n)).int(now).int(now).int(int64(to.Notify)).
+		text(r.destinations[n]).text(to.Address.String()).text(to.Original).run()
+	if err != nil || slices.Contains(r.destinations[:n], r.destinations[n]) {
+		return err
+	}
+	return markDue(tx, r.destinations[n], now)
+}
+
+// markDue has a destination's row say that something is due there at due, or earlier.
+func markDue(tx *db.Tx, destination string, due int64) error {
+	return prepare(tx.Conn, `INSERT INTO destination(name, due) VALUES(?, ?)
+		ON CONFLICT(name) DO UPDATE SET due = excluded.due WHERE excluded.due < due`).text(destination).int(due).run()
+}
+
+func (s *SQLite) largePath(id mail.ID) string { return path.Join(s.large, id.String()) }
+
+// storageError is what a failed write or sync of a file means. A sync that failed once is never tried again: the kernel may have
+// dropped the pages, and would then report success.
+func (s *SQLite) storageError(err error) error {
+	if full := noSpace(err); errors.Is(full, ErrFull) {
+		return full
+	}
+	return s.fail(err)
+}
+
+// noSpace wraps the errors that say so in ErrFull.
+func noSpace(err error) error {
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, full) {
+			return fmt.Errorf("%w: %w", ErrFull, err)
+		}
+	}
+	return err
+}
+
+// removeLarge removes the file of a large body whose row is gone. If that fails, the next start sweeps it.
+func (s *SQLite) removeLarge(ids ...mail.ID) {
+	for _, id := range ids {
+		if err := s.opts.FS.Remove(s.largePath(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.opts.Log.Warn("spool: the file of a message that left stays until the next start", "mid", id, "err", err)
+		}
+	}
+}

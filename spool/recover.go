@@ -1,0 +1,112 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"posthouse/internal/db"
+	"posthouse/mail"
+)
+
+// bodyMissing is the last reply of the recipients of a message whose large body is not there.
+const bodyMissing = "the message's body is missing in the spool"
+
+// recover puts in order what the last run left: it ends its leases, removes the large bodies that no row speaks of, and marks dead the
+// messages whose large body is missing.
+func (s *SQLite) recover(ctx context.Context) error {
+	if err := s.write(ctx, s.begin); err != nil {
+		return err
+	}
+	bodies, err := s.largeBodies()
+	if err != nil {
+		return err
+	}
+	var missing []mail.ID
+	err = s.db.Read(ctx, func(c *sqlite.Conn) error {
+		q := prepare(c, "SELECT id FROM message INDEXED BY message_large WHERE large")
+		for q.next() {
+			id := mail.ID(q.stmt.ColumnInt64(0))
+			if !bodies[id] {
+				missing = append(missing, id)
+			}
+			delete(bodies, id)
+		}
+		return q.done()
+	})
+	if err != nil {
+		return err
+	}
+	for id := range bodies {
+		s.opts.Log.Info("spool: removing the body of a message that was never accepted, or left", "mid", id)
+		s.removeLarge(id)
+	}
+	for _, id := range missing {
+		s.opts.Log.Error("spool: "+bodyMissing+"; its recipients are dead", "mid", id)
+		if err := s.write(ctx, func(tx *db.Tx) error { return s.bury(tx, id) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// begin is the first transaction of a run.
+func (s *SQLite) begin(tx *db.Tx) error {
+	if err := endLeases(tx, math.MaxInt64); err != nil {
+		return err
+	}
+	if err := prepare(tx.Conn, "UPDATE meta SET value = value + 1 WHERE name = 'opens'").run(); err != nil {
+		return err
+	}
+	opens, _, err := prepare(tx.Conn, "SELECT value FROM meta WHERE name = 'opens'").number()
+	if err != nil {
+		return err
+	}
+	next, ok, err := prepare(tx.Conn, "SELECT value FROM meta WHERE name = 'next_id'").number()
+	if err != nil {
+		return err
+	}
+	if !ok || opens == 0 {
+		return fmt.Errorf("%w: its meta table lacks rows", db.ErrCorrupt)
+	}
+	s.epoch.Store(opens << epochBits)
+	s.lastID.Store(uint64(next) - 1)
+	s.idLimit.Store(uint64(next))
+	return nil
+}
+
+// largeBodies are the files of large/. What is not named by an ID is not ours, and stays.
+func (s *SQLite) largeBodies() (map[mail.ID]bool, error) {
+	entries, err := s.opts.FS.ReadDir(s.large)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	bodies := make(map[mail.ID]bool, len(entries))
+	for _, e := range entries {
+		id, err := mail.ParseID(e.Name())
+		if err != nil {
+			s.opts.Log.Warn("spool: not a file of ours", "file", path.Join(s.large, e.Name()))
+			continue
+		}
+		bodies[id] = true
+	}
+	return bodies, nil
+}
+
+// bury makes every recipient of a message dead that is not done.
+func (s *SQLite) bury(tx *db.Tx, id mail.ID) error {
+	now := time.Now()
+	err := prepare(tx.Conn, "UPDATE recipient SET state = 3, due = ?, last_reply = ? WHERE message = ? AND state < 3").
+		int(now.Add(s.opts.KeepDead).UnixNano()).text(bodyMissing).int(int64(id)).run()
+	if err != nil || tx.Changes() == 0 {
+		return err
+	}
+	_, err = conclude(tx, id, []Event{{now, eventFailed, wholeMessage, bodyMissing}})
+	return err
+}
