@@ -9,7 +9,8 @@ const (
 	MaxParam     = 4096      // octets of one parameter's value, continuations (RFC 2231) joined
 	MaxBoundary  = 200       // octets; RFC 2046 §5.1.1 says 70, senders exceed it
 	MaxAddresses = 2000      // of one envelope field
-	MaxField     = 32 << 10  // octets of one unfolded field kept in an envelope
+	MaxField     = 32 << 10  // octets of one unfolded field that are kept
+	MaxKept      = 1 << 20   // octets of all values kept, of all parts together; values beyond are left out
 )
 
 // Span is a range of the message's octets.
@@ -36,7 +37,7 @@ type Part struct {
 	DispParams  []Param
 	Language    []string
 	Location    string
-	Lines       int64     // of Body
+	Lines       int64     // line ends in Body
 	Parts       []*Part   // of a multipart: never empty, however broken it is
 	Message     *Part     // of message/rfc822 and message/global: the message inside
 	Envelope    *Envelope // of a message (the first part, and every Message)
@@ -48,7 +49,19 @@ type Envelope struct {
 	From, Sender, ReplyTo []Address
 	To, Cc, Bcc           []Address
 	InReplyTo, MessageID  string
+	Present               Present
 }
+
+// Present tells an empty field from one that is not there (RFC 9051 §7.5.2 makes the one "" and the other NIL).
+type Present uint8
+
+// Members of Present.
+const (
+	HasDate Present = 1 << iota
+	HasSubject
+	HasInReplyTo
+	HasMessageID
+)
 
 // Address is one address of a header field, or the start or end of a group (RFC 9051 §7.5.2: Host is nil, then Mailbox is the
 // group's name or nil).
