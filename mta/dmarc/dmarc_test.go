@@ -25,7 +25,9 @@ _dmarc.a.co.uk.        TXT "v=DMARC1; p=reject"
 		t.Fatal(err)
 	}
 	zone.Fail("_dmarc.broken.test")
-	passes := func(domain string) []dkim.Signature { return []dkim.Signature{{Result: dkim.Fail, Domain: domain}, {Result: dkim.Pass, Domain: domain}} }
+	passes := func(domain string) []dkim.Signature {
+		return []dkim.Signature{{Result: dkim.Fail, Domain: domain}, {Result: dkim.Pass, Domain: domain}}
+	}
 	mailfrom := func(r spf.Result, domain string) spf.Answer { return spf.Answer{Result: r, Domain: domain} }
 	for _, c := range []struct {
 		from   string
