@@ -72,12 +72,12 @@ func (s *SQLite) changePage(ctx context.Context, page []Entry, v verb) (changed 
 	err = s.write(ctx, func(tx *db.Tx) error {
 		changed, files = 0, nil
 		for i := range page {
-			n, left, err := applyVerb(tx, &page[i], v)
+			n, file, err := s.applyVerb(tx, &page[i], v)
 			if err != nil {
 				return err
 			}
 			changed += n
-			if left.large {
+			if file {
 				files = append(files, page[i].ID)
 			}
 		}
@@ -91,7 +91,7 @@ func (s *SQLite) changePage(ctx context.Context, page []Entry, v verb) (changed 
 	return changed, nil
 }
 
-func applyVerb(tx *db.Tx, e *Entry, v verb) (changed int, left departure, err error) {
+func (s *SQLite) applyVerb(tx *db.Tx, e *Entry, v verb) (changed int, file bool, err error) {
 	now := time.Now()
 	var events []Event
 	for _, before := range e.Recipients {
@@ -99,7 +99,7 @@ func applyVerb(tx *db.Tx, e *Entry, v verb) (changed int, left departure, err er
 		v.apply(&after, now)
 		ok, err := replace(tx.Conn, e.ID, before, after)
 		if err != nil {
-			return 0, departure{}, err
+			return 0, false, err
 		}
 		if !ok {
 			continue
@@ -107,15 +107,15 @@ func applyVerb(tx *db.Tx, e *Entry, v verb) (changed int, left departure, err er
 		events = append(events, Event{now, v.event, before.N, byOperator})
 		if after.State == Ready {
 			if err := markDue(tx, after.Destination, nanos(after.Due)); err != nil {
-				return 0, departure{}, err
+				return 0, false, err
 			}
 		}
 	}
 	if len(events) == 0 {
-		return 0, departure{}, nil
+		return 0, false, nil
 	}
-	left, err = conclude(tx, e.ID, events)
-	return len(events), left, err
+	file, err = s.conclude(tx, e.ID, events)
+	return len(events), file, err
 }
 
 // replace writes a recipient's place in the queue if it is still where it was before.

@@ -3,82 +3,76 @@ package spool
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 
 	"zombiezen.com/go/sqlite"
 
-	"posthouse/internal/vfs"
 	"posthouse/mail"
 )
 
 // Open is Spool.
 func (s *SQLite) Open(ctx context.Context, id mail.ID) (mail.Content, error) {
-	var prefix []byte // with the body behind it, unless that is a file
+	if k := s.recent.get(id); k != nil {
+		return newContent(k.prefix, k.body), nil
+	}
+	var prefix, body []byte
 	var large bool
 	err := s.db.Read(ctx, func(c *sqlite.Conn) error {
-		q := prepare(c, "SELECT large, prefix, body FROM body JOIN message ON message.id = body.message WHERE body.message = ?").int(int64(id))
+		q := prepare(c, "SELECT prefix, body FROM body WHERE message = ?").int(int64(id))
 		if !q.next() {
-			if err := q.done(); err != nil {
-				return err
-			}
-			return ErrNotFound
+			return errors.Join(q.done(), ErrNotFound)
 		}
-		large = q.stmt.ColumnInt(0) != 0
-		n := q.stmt.ColumnLen(1)
-		prefix = make([]byte, n+q.stmt.ColumnLen(2))
-		q.stmt.ColumnBytes(1, prefix)
-		q.stmt.ColumnBytes(2, prefix[n:])
+		prefix, body, large = q.bytes(0), q.bytes(1), q.stmt.ColumnIsNull(1)
 		return q.done()
 	})
 	if err != nil {
 		return nil, translate(err)
 	}
-	if !large {
-		return memory{bytes.NewReader(prefix)}, nil
+	if large {
+		return s.openLarge(id, prefix)
 	}
-	return s.openLarge(id, prefix)
+	return newContent(prefix, body), nil
 }
 
 func (s *SQLite) openLarge(id mail.ID, prefix []byte) (mail.Content, error) {
 	f, err := s.opts.FS.Open(s.largePath(id))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("spool: a large body: %w", err)
 	}
 	size, err := f.Size()
 	if err != nil {
-		f.Close()
-		return nil, err
+		return nil, errors.Join(err, f.Close())
 	}
-	return &prefixed{prefix, f, size}, nil
+	return &content{prefix, f, size, f}, nil
 }
 
-// memory is a content that is small enough to be held.
-type memory struct{ *bytes.Reader }
+func newContent(prefix, body []byte) *content {
+	return &content{prefix, bytes.NewReader(body), int64(len(body)), io.NopCloser(nil)}
+}
 
-func (memory) Close() error { return nil }
-
-// prefixed is a content whose body is a file.
-type prefixed struct {
+// content is a body with what was put before it.
+type content struct {
 	prefix []byte
-	file   vfs.File
-	size   int64 // of the file
+	body   io.ReaderAt
+	size   int64 // of body
+	closer io.Closer
 }
 
-func (c *prefixed) Size() int64 { return int64(len(c.prefix)) + c.size }
+func (c *content) Size() int64 { return int64(len(c.prefix)) + c.size }
 
-func (c *prefixed) Close() error { return c.file.Close() }
+func (c *content) Close() error { return c.closer.Close() }
 
-func (c *prefixed) ReadAt(p []byte, off int64) (n int, err error) {
-	if off < int64(len(c.prefix)) {
+func (c *content) ReadAt(p []byte, off int64) (n int, err error) {
+	start := int64(len(c.prefix))
+	if off < start {
 		n = copy(p, c.prefix[off:])
 		if n == len(p) {
 			return n, nil
 		}
-		off = int64(len(c.prefix))
+		off = start
 	}
-	m, err := c.file.ReadAt(p[n:], off-int64(len(c.prefix)))
-	if n+m == len(p) && err == io.EOF {
-		err = nil
-	}
+	m, err := c.body.ReadAt(p[n:], off-start)
 	return n + m, err
 }

@@ -200,9 +200,7 @@ func (r *sealed) insert(tx *db.Tx) error {
 	if err != nil {
 		return err
 	}
-	err = prepare(tx.Conn, "INSERT INTO body(message, prefix, body) VALUES(?, ?, ?)").
-		int(int64(r.id)).blob(r.prefix).blob(r.body).run()
-	if err != nil {
+	if err := r.insertBody(tx); err != nil {
 		return err
 	}
 	now := time.Now().UnixNano()
@@ -213,6 +211,16 @@ func (r *sealed) insert(tx *db.Tx) error {
 	}
 	tx.OnCommit(r.spool.bell.ring)
 	return nil
+}
+
+func (r *sealed) insertBody(tx *db.Tx) error {
+	q := prepare(tx.Conn, "INSERT INTO body(message, prefix, body) VALUES(?, ?, ?)").int(int64(r.id)).blob(r.prefix)
+	if r.large {
+		return q.null().run()
+	}
+	k := &kept{r.id, r.prefix, r.body}
+	tx.OnCommit(func() { r.spool.recent.put(k) })
+	return q.blob(r.body).run()
 }
 
 func (r *sealed) insertRecipient(tx *db.Tx, n int, now int64) error {

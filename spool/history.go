@@ -76,11 +76,11 @@ func (s *SQLite) pruneDead(tx *db.Tx, now time.Time) (int, error) {
 				return 0, err
 			}
 		}
-		left, err := conclude(tx, id, events)
+		file, err := s.conclude(tx, id, events)
 		if err != nil {
 			return 0, err
 		}
-		if left.large {
+		if file {
 			tx.OnCommit(func() { s.removeLarge(id) })
 		}
 	}

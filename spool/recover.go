@@ -107,6 +107,6 @@ func (s *SQLite) bury(tx *db.Tx, id mail.ID) error {
 	if err != nil || tx.Changes() == 0 {
 		return err
 	}
-	_, err = conclude(tx, id, []Event{{now, eventFailed, wholeMessage, bodyMissing}})
+	_, err = s.conclude(tx, id, []Event{{now, eventFailed, wholeMessage, bodyMissing}})
 	return err
 }

@@ -17,7 +17,7 @@ INSERT INTO meta VALUES('next_id', 1), ('opens', 0);
 CREATE TABLE message(
 	id       INTEGER PRIMARY KEY,
 	size     INTEGER NOT NULL, -- octets, prefix included
-	large    INTEGER NOT NULL, -- 1: the body is the file large/<id>
+	large    INTEGER NOT NULL, -- 1: the body is a file
 	envelope TEXT NOT NULL     -- JSON
 );
 CREATE INDEX message_large ON message(id) WHERE large;
@@ -25,7 +25,7 @@ CREATE INDEX message_large ON message(id) WHERE large;
 CREATE TABLE body(
 	message INTEGER PRIMARY KEY,
 	prefix  BLOB NOT NULL, -- header fields put before the body
-	body    BLOB NOT NULL  -- empty if large
+	body    BLOB           -- NULL: it is the file large/<message>
 );
 
 CREATE TABLE recipient(
@@ -104,6 +104,19 @@ func (q *query) blob(v []byte) *query {
 		q.stmt.BindBytes(q.bound, v)
 	}
 	return q
+}
+
+// null binds NULL.
+func (q *query) null() *query {
+	q.bound++ // a parameter is NULL until it is bound
+	return q
+}
+
+// bytes is a copy of a column.
+func (q *query) bytes(column int) []byte {
+	b := make([]byte, q.stmt.ColumnLen(column))
+	q.stmt.ColumnBytes(column, b)
+	return b
 }
 
 // next steps to the next row, if there is one.

@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -43,7 +44,7 @@ func (s *SQLite) Settle(ctx context.Context, l Lease, outcomes []Outcome, drafts
 	if err := s.write(ctx, st.run); err != nil {
 		return err
 	}
-	if st.left.large {
+	if st.file {
 		s.removeLarge(l.ID)
 	}
 	for _, n := range st.notices {
@@ -60,7 +61,7 @@ type settlement struct {
 	lease    Lease
 	outcomes []Outcome
 	notices  []*sealed
-	left     departure
+	file     bool // of a large body, to be removed
 }
 
 func (s *settlement) run(tx *db.Tx) error {
@@ -94,26 +95,21 @@ func (s *settlement) run(tx *db.Tx) error {
 		}
 		events = append(events, Event{now, eventNoticed, wholeMessage, n.id.String()})
 	}
-	s.left, err = conclude(tx, s.lease.ID, events)
+	s.file, err = s.spool.conclude(tx, s.lease.ID, events)
 	return err
 }
 
 // endLease takes a lease back; it tells its destination and how many recipients it had.
 func endLease(tx *db.Tx, l Lease) (destination string, recipients int, err error) {
-	q := prepare(tx.Conn, "DELETE FROM lease WHERE epoch = ? AND message = ? RETURNING destination, recipients").
-		int(l.Epoch).int(int64(l.ID))
-	found := q.next()
-	if found {
-		destination, recipients = q.stmt.ColumnText(0), q.stmt.ColumnInt(1)
-		q.next() // the statement ends with its last step
+	q := prepare(tx.Conn, "SELECT destination, recipients FROM lease WHERE epoch = ? AND message = ?").int(l.Epoch).int(int64(l.ID))
+	if !q.next() {
+		return "", 0, errors.Join(q.done(), ErrLeaseLost)
 	}
+	destination, recipients = q.stmt.ColumnText(0), q.stmt.ColumnInt(1)
 	if err := q.done(); err != nil {
 		return "", 0, err
 	}
-	if !found {
-		return "", 0, ErrLeaseLost
-	}
-	return destination, recipients, nil
+	return destination, recipients, prepare(tx.Conn, "DELETE FROM lease WHERE epoch = ?").int(l.Epoch).run()
 }
 
 // record writes one recipient's outcome.
@@ -157,44 +153,45 @@ func (o *Outcome) event(now time.Time) Event {
 	return e
 }
 
-// departure tells whether a message left, and whether a file stays to be removed.
-type departure struct {
-	gone, large bool
-}
-
-// conclude writes what happened to a message, and drops the message if its last recipient is done.
-func conclude(tx *db.Tx, id mail.ID, events []Event) (departure, error) {
+// conclude writes what happened to a message, and drops the message if its last recipient is done. It tells whether a file is to be
+// removed after the commit.
+func (s *SQLite) conclude(tx *db.Tx, id mail.ID, events []Event) (file bool, err error) {
 	pending, _, err := prepare(tx.Conn, "SELECT EXISTS(SELECT 1 FROM recipient WHERE message = ? AND state < 4)").int(int64(id)).number()
 	if err != nil {
-		return departure{}, err
+		return false, err
 	}
 	text, err := json.Marshal(events)
 	if err != nil {
-		return departure{}, err
+		return false, err
 	}
 	now := time.Now().UnixNano()
 	if pending != 0 {
-		return departure{}, prepare(tx.Conn, "INSERT INTO history(message, time, events) VALUES(?, ?, CAST(? AS TEXT))").
+		return false, prepare(tx.Conn, "INSERT INTO history(message, time, events) VALUES(?, ?, CAST(? AS TEXT))").
 			int(int64(id)).int(now).blob(text).run()
 	}
 	err = prepare(tx.Conn, `INSERT INTO history(message, time, size, envelope, events)
 		SELECT id, ?, size, envelope, CAST(? AS TEXT) FROM message WHERE id = ?`).int(now).blob(text).int(int64(id)).run()
 	if err != nil {
-		return departure{}, err
+		return false, err
 	}
-	return remove(tx, id)
+	return s.remove(tx, id)
 }
 
 // remove deletes a message's rows.
-func remove(tx *db.Tx, id mail.ID) (departure, error) {
-	for _, sql := range []string{"DELETE FROM recipient WHERE message = ?", "DELETE FROM body WHERE message = ?"} {
+func (s *SQLite) remove(tx *db.Tx, id mail.ID) (file bool, err error) {
+	large, _, err := prepare(tx.Conn, "SELECT large FROM message WHERE id = ?").int(int64(id)).number()
+	if err != nil {
+		return false, err
+	}
+	for _, sql := range []string{
+		"DELETE FROM recipient WHERE message = ?", "DELETE FROM body WHERE message = ?", "DELETE FROM message WHERE id = ?",
+	} {
 		if err := prepare(tx.Conn, sql).int(int64(id)).run(); err != nil {
-			return departure{}, err
+			return false, err
 		}
 	}
-	q := prepare(tx.Conn, "DELETE FROM message WHERE id = ? RETURNING large").int(int64(id))
-	d := departure{gone: true, large: q.next() && q.stmt.ColumnInt(0) != 0}
-	return d, q.run()
+	tx.OnCommit(func() { s.recent.drop(id) })
+	return large != 0, nil
 }
 
 // Extend is Spool.

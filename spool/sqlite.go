@@ -44,10 +44,11 @@ type Options struct {
 
 // SQLite is a Spool in one SQLite database.
 type SQLite struct {
-	opts  Options
-	db    *db.DB
-	bell  bell
-	large string // directory of the large bodies
+	opts   Options
+	db     *db.DB
+	bell   bell
+	recent recent
+	large  string // directory of the large bodies
 
 	lastID, idLimit atomic.Uint64 // the last ID given, and the one that may not be given without reserving more
 	epoch           atomic.Int64  // the last epoch given

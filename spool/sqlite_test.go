@@ -48,7 +48,7 @@ func put(t testing.TB, s Spool, body []byte, to ...string) mail.ID {
 	return id
 }
 
-func content(t testing.TB, s Spool, id mail.ID) []byte {
+func read(t testing.TB, s Spool, id mail.ID) []byte {
 	t.Helper()
 	c, err := s.Open(t.Context(), id)
 	if err != nil {
@@ -82,7 +82,7 @@ func TestTakenAtOnceAfterReopening(t *testing.T) {
 	if err != nil || len(jobs) != 1 || jobs[0].Envelope.ID != id || jobs[0].Epoch <= lost[0].Epoch {
 		t.Fatal(jobs, err)
 	}
-	if !bytes.Equal(content(t, s, id), want) {
+	if !bytes.Equal(read(t, s, id), want) {
 		t.Error("another body")
 	}
 	delivered := []Outcome{{N: 0, Result: Delivered}}

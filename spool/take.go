@@ -179,8 +179,7 @@ func (t *taking) grant(l *leased) error {
 		return fmt.Errorf("%w: recipients without their message %v (%w)", ErrFailed, l.job.Lease.ID, q.done())
 	}
 	l.job.Size = q.stmt.ColumnInt64(0)
-	l.envelope = make([]byte, q.stmt.ColumnLen(1))
-	q.stmt.ColumnBytes(1, l.envelope)
+	l.envelope = q.bytes(1)
 	return q.done()
 }
 
