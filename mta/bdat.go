@@ -1,0 +1,72 @@
+package mta
+
+import (
+	"context"
+	"io"
+
+	"posthouse/mail/smtp"
+)
+
+// bdat is BDAT: RFC 3030 §2. Whatever is wrong, the chunk is read away: it is never a command.
+func bdat(ctx context.Context, s *session, args []byte) answer {
+	size, last, err := smtp.ParseChunk(args)
+	if err != nil { // nobody knows where the next command begins
+		return answer{reply: replyTo(err), then: hangUp}
+	}
+	r := s.missing(needsHello|needsUser, nil)
+	switch {
+	case r.Code != 0:
+	case s.tx == nil:
+		r = replyNoChunks
+	case s.tx.taken == 0:
+		r = replyNoRecipient
+	case s.tx.data == nil:
+		d, err := s.receive(ctx)
+		if err != nil {
+			r = s.failed(err)
+			break
+		}
+		d.chunks = &smtp.Chunks{W: &d.filter, Limit: s.server.opts.Limits.MessageSize}
+	}
+	return answer{then: func(ctx context.Context, s *session) (answer, error) {
+		if r.Code != 0 {
+			s.endTransaction()
+			return say(r), s.skipChunk(size)
+		}
+		return s.readChunk(ctx, size, last)
+	}}
+}
+
+func hangUp(context.Context, *session) (answer, error) { return answer{}, errHangUp }
+
+func (s *session) readChunk(ctx context.Context, size int64, last bool) (answer, error) {
+	d := s.tx.data
+	s.expectData()
+	refusal, err := d.chunks.Read(&s.in, size)
+	if err != nil {
+		return answer{}, err
+	}
+	if !last && refusal == nil {
+		return say(replyChunk), nil
+	}
+	defer s.endTransaction() // RFC 3030 §2: after a refusal the transaction is over
+	if !last {
+		return say(s.failed(refusal)), nil
+	}
+	if refusal == nil {
+		refusal = d.chunks.Close()
+	}
+	return s.finish(ctx, d, refusal), nil
+}
+
+func (s *session) skipChunk(size int64) error {
+	s.expectData()
+	away := smtp.Chunks{W: io.Discard, Limit: s.server.opts.Limits.MessageSize}
+	_, err := away.Read(&s.in, size)
+	return err
+}
+
+// chunking is CHUNKING: RFC 3030. BDAT reads its chunk before it complains, so it asks itself for what it needs.
+func chunking() extension {
+	return extension{name: "CHUNKING", rfc: "RFC 3030", bit: smtp.Chunking, verbs: []verb{{"BDAT", "RFC 3030 §2", 0, bdat}}}
+}

@@ -1,0 +1,104 @@
+package mta
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"posthouse/mail/smtp"
+	"posthouse/mta/stage"
+	"posthouse/spool"
+)
+
+// incoming is a message whose data is on its way.
+type incoming struct {
+	draft  spool.Draft
+	header stage.Header
+	filter headerFilter
+	chunks *smtp.Chunks // of BDAT
+}
+
+// receive makes a draft for the transaction's message.
+func (s *session) receive(ctx context.Context) (*incoming, error) {
+	draft, err := s.server.opts.Spool.Create(ctx, s.tx.env)
+	if err != nil {
+		return nil, err
+	}
+	d := &incoming{draft: draft}
+	d.filter = headerFilter{w: draft, limit: s.server.opts.Limits.HeaderSize, edit: func(header []byte) ([]byte, error) {
+		return s.editHeader(d, header)
+	}}
+	s.tx.data = d
+	return d, nil
+}
+
+// data is DATA: RFC 5321 §4.1.1.4. A client that sends data before it is asked for is out of step: what it sends could run as commands.
+func data(ctx context.Context, s *session, _ []byte) answer {
+	switch {
+	case s.in.Buffered() > 0: // RFC 2920 §3.1: DATA is the last of a group
+		return answer{then: func(context.Context, *session) (answer, error) { return answer{}, errPipeline }}
+	case s.tx.data != nil:
+		return say(replyChunksBegun)
+	case s.tx.taken == 0:
+		s.endTransaction()
+		return say(replyNoRecipient)
+	}
+	d, err := s.receive(ctx)
+	if err != nil {
+		defer s.endTransaction()
+		return say(s.failed(err))
+	}
+	return answer{reply: replyGoAhead, then: func(ctx context.Context, s *session) (answer, error) {
+		return s.readData(ctx, d)
+	}}
+}
+
+func (s *session) readData(ctx context.Context, d *incoming) (answer, error) {
+	defer s.endTransaction()
+	s.expectData()
+	refusal, err := smtp.ReadData(&s.in, &d.filter, s.server.opts.Limits.MessageSize)
+	if err != nil {
+		return answer{}, err
+	}
+	return s.finish(ctx, d, refusal), nil
+}
+
+// expectData makes room and sets the deadlines of message data.
+func (s *session) expectData() {
+	s.in.expect()
+	s.block = s.server.opts.Limits.DataTime
+	s.until = time.Now().Add(s.server.opts.Limits.MessageTime)
+}
+
+// finish is the answer to a message that has been read to its end.
+func (s *session) finish(ctx context.Context, d *incoming, refusal error) answer {
+	if refusal == nil {
+		refusal = d.filter.Close()
+	}
+	var r smtp.Reply
+	if refusal != nil {
+		r = s.failed(refusal)
+	} else {
+		r = s.admit(ctx, d)
+	}
+	if r.Positive() {
+		s.errors, s.junk = 0, 0
+	}
+	a := say(r)
+	if s.server.traits.lmtp { // RFC 2033 §4.2: a reply for each RCPT that was taken
+		for range s.tx.taken - 1 {
+			a.more = append(a.more, r)
+		}
+	}
+	return a
+}
+
+// failed notes an error that refuses a message, and says it in a reply.
+func (s *session) failed(err error) smtp.Reply {
+	if errors.Is(err, spool.ErrFailed) && !s.server.broken.Swap(true) {
+		s.log.Error("the spool failed: no mail is taken until a restart", "err", err)
+	}
+	r := replyTo(err)
+	s.log.Info("message refused", "from", s.tx.env.From, "code", r.Code, "err", err)
+	return r
+}

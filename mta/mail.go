@@ -1,0 +1,93 @@
+package mta
+
+import (
+	"context"
+	"time"
+
+	"posthouse/mail"
+	"posthouse/mail/smtp"
+	"posthouse/mta/stage"
+)
+
+// mailFrom is MAIL: RFC 5321 §4.1.1.2.
+func mailFrom(ctx context.Context, s *session, args []byte) answer {
+	if s.tx != nil {
+		return say(replyMailTwice)
+	}
+	if s.server.broken.Load() {
+		return say(replyLocal)
+	}
+	m, err := smtp.ParseMail(args, s.hello.offered)
+	if err != nil {
+		if r := replyTo(err); r != replyTo(smtp.ErrPath) {
+			return say(r)
+		}
+		return say(replyBadPath)
+	}
+	if r := s.judgeSender(ctx, &m, args); r.Code != 0 {
+		return say(r)
+	}
+	s.begin(ctx, &m)
+	return say(replySender)
+}
+
+// judgeSender is the reply that refuses a sender; zero if it is taken.
+func (s *session) judgeSender(ctx context.Context, m *smtp.Mail, args []byte) smtp.Reply {
+	if !m.UTF8 && !isASCII(args) {
+		return replyNeedsUTF8
+	}
+	if m.Size > s.server.opts.Limits.MessageSize {
+		return replyTo(smtp.ErrTooBig)
+	}
+	// The null sender is everybody's: mail readers send their disposition notifications with it (RFC 8098 §3).
+	if !s.server.traits.submission || m.From.IsNull() {
+		return smtp.Reply{}
+	}
+	err := s.server.opts.Directory.MaySend(ctx, s.account.ID, m.From)
+	if err == nil {
+		return smtp.Reply{}
+	}
+	s.log.Info("sender refused", "from", m.From, "login", s.account.Login, "err", err)
+	if r := replyTo(err); r.Temporary() {
+		return r
+	}
+	return stage.NotOwn(m.From.String())
+}
+
+// begin begins a transaction, and what the stages can do before there is a message.
+func (s *session) begin(ctx context.Context, m *smtp.Mail) {
+	ctx, cancel := context.WithCancel(ctx)
+	t := &transaction{cancel: cancel}
+	t.env = mail.Envelope{
+		From:     m.From,
+		Body:     m.Body,
+		UTF8:     m.UTF8,
+		Return:   m.Return,
+		EnvID:    m.EnvID,
+		Received: time.Now(),
+		Origin: mail.Origin{
+			Protocol: s.protocol(m.UTF8),
+			Remote:   s.remote,
+			HELO:     s.hello.name,
+			Account:  s.account.ID,
+			Login:    s.account.Login.String(),
+			Session:  s.id,
+		},
+	}
+	t.message.Envelope = &t.env
+	for _, st := range s.stages() {
+		if st, ok := st.(stage.Starter); ok {
+			st.Start(ctx, &t.message)
+		}
+	}
+	s.tx = t
+}
+
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,49 @@
+package mta
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+)
+
+// Metrics count what a server does. The zero value is ready.
+type Metrics struct {
+	Sessions   atomic.Int64 // open now
+	Messages   atomic.Int64 // accepted
+	Recipients atomic.Int64 // of them, aliases expanded
+	Octets     atomic.Int64 // of them
+
+	refused       counters // by stage, or by the verb that was answered 4yz or 5yz
+	authenticated counters // by result: ok, or the reply's code
+	tls           counters // handshakes by version, or failed
+}
+
+// Refused counts refusals by stage or verb.
+func (m *Metrics) Refused() map[string]int64 { return m.refused.all() }
+
+// Authenticated counts attempts to authenticate by their outcome.
+func (m *Metrics) Authenticated() map[string]int64 { return m.authenticated.all() }
+
+// TLS counts handshakes by their outcome.
+func (m *Metrics) TLS() map[string]int64 { return m.tls.all() }
+
+// counters count by a name that is a constant of ours, so that there are few of them.
+type counters struct {
+	mu sync.Mutex
+	n  map[string]int64
+}
+
+func (c *counters) add(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n == nil {
+		c.n = map[string]int64{}
+	}
+	c.n[name]++
+}
+
+func (c *counters) all() map[string]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.n)
+}

@@ -1,0 +1,80 @@
+package mta
+
+import (
+	"context"
+	"errors"
+
+	"posthouse/directory"
+	"posthouse/mail"
+	"posthouse/mail/smtp"
+)
+
+// rcptTo is RCPT: RFC 5321 §4.1.1.3. Aliases are expanded here, so that the queue holds those who get the message.
+func rcptTo(ctx context.Context, s *session, args []byte) answer {
+	t := s.tx
+	if t.data != nil {
+		return say(replyChunksBegun)
+	}
+	if !t.env.UTF8 && !isASCII(args) {
+		return say(replyNeedsUTF8)
+	}
+	r, err := smtp.ParseRcpt(args, s.hello.offered, s.server.opts.Postmaster)
+	if err != nil {
+		return say(replyTo(err))
+	}
+	if t.taken >= s.server.opts.Limits.Recipients {
+		return say(replyManyTo)
+	}
+	targets, err := s.resolve(ctx, &r)
+	if err != nil {
+		s.log.Info("recipient refused", "to", r.To, "from", t.env.From, "err", err)
+		return say(replyTo(err))
+	}
+	if len(t.env.To)+len(targets) > maxExpanded {
+		return say(replyManyTo)
+	}
+	for _, target := range targets {
+		t.add(target)
+	}
+	if t.taken++; t.taken == 1 {
+		t.first = r.To
+	}
+	return say(replyRecipient)
+}
+
+// resolve says who gets the mail for a recipient: the address itself, or what an alias of ours stands for.
+func (s *session) resolve(ctx context.Context, r *smtp.Rcpt) ([]mail.Recipient, error) {
+	self := []mail.Recipient{{Address: r.To, Notify: r.Notify, Original: r.Original}}
+	if r.To.IsNull() { // "<postmaster>", and nobody is named
+		return nil, directory.ErrNoAddress
+	}
+	res, err := s.server.opts.Directory.Resolve(ctx, r.To)
+	if errors.Is(err, directory.ErrNotLocal) && (s.mayRelay() || r.To == s.server.opts.Postmaster) {
+		return self, nil
+	}
+	if err != nil || res.Account != "" {
+		return self, err
+	}
+	original := r.Original
+	if original == "" {
+		original = originalOf(r.To)
+	}
+	targets := make([]mail.Recipient, len(res.Targets))
+	for i, a := range res.Targets {
+		targets[i] = mail.Recipient{Address: a, Notify: r.Notify, Original: original}
+	}
+	return targets, nil
+}
+
+// mayRelay tells who may send to other domains: our users, and the networks that are configured to. Nobody else, ever.
+func (s *session) mayRelay() bool {
+	return !s.server.traits.lmtp && (s.account.ID != "" || s.trusted && !s.server.traits.submission)
+}
+
+// originalOf is an address as ORCPT writes it: RFC 3461 §4.2, RFC 6533 §3.
+func originalOf(a mail.Address) string {
+	if a.NeedsUTF8() {
+		return "utf-8;" + a.String()
+	}
+	return "rfc822;" + a.String()
+}

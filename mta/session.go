@@ -1,0 +1,295 @@
+package mta
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"posthouse/directory"
+	"posthouse/mail/smtp"
+)
+
+// session is one connection. One goroutine owns it; only what mu guards is touched by others.
+type session struct {
+	server  *Server
+	id      string
+	log     *slog.Logger
+	raw     net.Conn // never changes
+	conn    net.Conn // raw, or TLS over it
+	remote  netip.AddrPort
+	trusted bool // of RelayFrom
+
+	in    input
+	out   []byte        // replies that wait
+	block time.Duration // of message data: how long a read may wait; 0: for a command
+	until time.Time     // and until when at most, whatever comes; zero: CommandTime from the next read
+
+	tls     tlsInfo
+	hello   greeting
+	account directory.Account // zero: nobody
+	tx      *transaction      // nil: none
+	doing   string            // the verb or stage that is at work, for the metrics
+	// What was counted: errors and junk since the last message.
+	errors, junk, authFailures int
+
+	mu      sync.Mutex
+	waiting bool // for a command: may be ended at once
+	closing bool // the server shuts down
+}
+
+// Reasons for the end of a session that lie in itself.
+var (
+	errClosing   = errors.New("mta: the server shuts down")
+	errTooMany   = errors.New("mta: too many errors")
+	errNoRoom    = errors.New("mta: no mail is taken now")
+	errPipeline  = errors.New("mta: data before it was asked for")
+	errHangUp    = errors.New("mta: the client is out of step")
+	errHandshake = errors.New("mta: no TLS handshake")
+)
+
+// serve is the life of a session: greet, then a loop of read command → look up → run → write reply.
+func (s *session) serve(ctx context.Context) {
+	defer s.endTransaction()
+	a, err := s.greet(ctx)
+	for err == nil {
+		if err = s.write(a); err != nil {
+			break
+		}
+		if a.then != nil {
+			a, err = a.then(ctx, s)
+		} else {
+			a, err = s.next(ctx)
+		}
+	}
+	s.end(err)
+}
+
+func (s *session) greet(ctx context.Context) (answer, error) {
+	if s.server.traits.implicitTLS {
+		if err := s.handshake(ctx); err != nil {
+			return answer{}, err
+		}
+	}
+	if s.server.broken.Load() {
+		return answer{}, errNoRoom
+	}
+	return say(smtp.Reply{Code: 220, Text: s.server.opts.Hostname + " " + s.server.traits.service + " Posthouse"}), nil
+}
+
+// next reads one command and runs it.
+func (s *session) next(ctx context.Context) (answer, error) {
+	s.doing = "command"
+	line, err := s.command()
+	if err != nil {
+		if r := replyTo(err); r.Code == 500 { // it is the line's, which was read away
+			return say(r), nil
+		}
+		return answer{}, err
+	}
+	if l := &s.server.opts.Limits; s.errors >= l.Errors || s.junk >= l.Junk || s.authFailures >= l.AuthFailures {
+		return answer{}, errTooMany
+	}
+	var name [16]byte
+	word, args := smtp.CutVerb(line, &name)
+	v, ok := s.server.verbs[string(word)]
+	if !ok {
+		return unknown(string(word))
+	}
+	s.doing = v.name
+	if v.needs&isJunk != 0 {
+		s.junk++
+	}
+	if r := v.extension.unoffered(s); r.Code != 0 {
+		return say(r), nil
+	}
+	if r := s.missing(v.needs, args); r.Code != 0 {
+		return say(r), nil
+	}
+	return v.run(ctx, s, args), nil
+}
+
+// unknown answers what is no verb here.
+func unknown(word string) (answer, error) {
+	switch {
+	case foreign[word]:
+		return answer{}, errNoise
+	case notOffered[word]:
+		return say(replyNotOffered), nil
+	}
+	return say(replyUnknown), nil
+}
+
+// command reads a command line.
+func (s *session) command() ([]byte, error) {
+	s.in.rest()
+	s.block, s.until = 0, time.Time{}
+	line, err := s.in.line(smtp.MaxAuthLine)
+	if err == nil && len(line)+2 > smtp.MaxCommandLine && !isAuth(line) {
+		return nil, errLineLong
+	}
+	return line, err
+}
+
+// response reads the client's part of an AUTH exchange.
+func (s *session) response() ([]byte, error) {
+	s.until = time.Time{}
+	return s.in.line(smtp.MaxAuthLine)
+}
+
+// missing is the reply to a verb that lacks what it needs; zero if it lacks nothing.
+func (s *session) missing(n needs, args []byte) smtp.Reply {
+	switch {
+	case n&needsNoArgument != 0 && len(args) > 0:
+		return replyNoArgument
+	case n&needsHello != 0 && s.hello.name == "":
+		return replyHelloFirst
+	case n&needsUser != 0 && s.server.traits.submission && s.account.ID == "":
+		if !s.authOffered() {
+			return replyTLSFirst
+		}
+		return replyAuthFirst
+	case n&needsMail != 0 && s.tx == nil:
+		return replyMailFirst
+	}
+	return smtp.Reply{}
+}
+
+// write puts the replies of an answer behind those that wait. They leave when the input is drained: RFC 2920 §3.2.
+func (s *session) write(a answer) error {
+	if a.reply.Code != 0 {
+		s.out = a.reply.Append(s.out)
+	}
+	if a.reply.Code >= 400 {
+		s.server.metrics.refused.add(s.doing)
+	}
+	if a.reply.Permanent() {
+		s.errors++
+	}
+	for _, r := range a.more {
+		s.out = r.Append(s.out)
+	}
+	if len(s.out) > maxOut {
+		return s.flush()
+	}
+	return nil
+}
+
+// flush is the only place that writes to the client.
+func (s *session) flush() error {
+	if len(s.out) == 0 {
+		return nil
+	}
+	if err := s.raw.SetWriteDeadline(time.Now().Add(s.server.opts.Limits.WriteTime)); err != nil {
+		return err
+	}
+	_, err := s.conn.Write(s.out)
+	if s.out = s.out[:0]; cap(s.out) > maxOut/4 {
+		s.out = nil
+	}
+	return err
+}
+
+// read is the only place that reads: what we have to say goes out before, and no wait is for ever.
+func (s *session) read(p []byte) (int, error) {
+	if err := s.flush(); err != nil {
+		return 0, err
+	}
+	if err := s.await(); err != nil {
+		return 0, err
+	}
+	n, err := s.conn.Read(p)
+	s.mu.Lock()
+	s.waiting = false
+	s.mu.Unlock()
+	return n, err
+}
+
+func (s *session) await() error {
+	now := time.Now()
+	if s.until.IsZero() {
+		s.until = now.Add(s.server.opts.Limits.CommandTime)
+	}
+	deadline := s.until
+	if s.block > 0 && now.Add(s.block).Before(deadline) {
+		deadline = now.Add(s.block)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting = s.block == 0; s.waiting && s.closing {
+		return errClosing
+	}
+	return s.raw.SetReadDeadline(deadline)
+}
+
+// shutDown ends the session now if it waits for a command, otherwise after the answer to the one it has.
+func (s *session) shutDown() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing = true
+	if s.waiting {
+		s.raw.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a closed connection ends the wait as well
+	}
+}
+
+func (s *session) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
+// farewells are what a client is told when we end the session.
+var farewells = []struct {
+	err   error
+	reply smtp.Reply
+}{
+	{errClosing, replyClosing},
+	{errTooMany, replyTooMany},
+	{errNoRoom, replyStorage},
+	{errNoise, replyNoise},
+	{errPipeline, replyNoPipeline},
+	{smtp.ErrEndless, replyTo(smtp.ErrEndless)},
+	{os.ErrDeadlineExceeded, replyTimeout},
+}
+
+// end says why, as far as the client is there to hear it, and waits a little until it has.
+func (s *session) end(err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && s.isClosing() {
+		err = errClosing
+	}
+	level := slog.LevelDebug
+	for _, f := range farewells {
+		if errors.Is(err, f.err) {
+			level = slog.LevelInfo
+			s.out = f.reply.Append(s.out)
+			break
+		}
+	}
+	s.log.Log(context.Background(), level, "session ends", "why", err)
+	if s.flush() == nil && level == slog.LevelInfo {
+		s.linger()
+	}
+	s.in.drop()
+	s.in.rest()
+}
+
+// linger lets a client read the farewell: closing while its octets are under way would reset the connection, and the farewell with it.
+func (s *session) linger() {
+	half, ok := s.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || s.raw.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	io.CopyN(io.Discard, s.conn, lingerOctets) //nolint:errcheck // whatever comes is of no use any more
+}
+
+func (s *session) endTransaction() {
+	if s.tx != nil {
+		s.tx.close(s.log)
+		s.tx = nil
+	}
+}

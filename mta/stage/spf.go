@@ -1,0 +1,60 @@
+package stage
+
+import (
+	"context"
+	"time"
+
+	"github.com/emersion/go-msgauth/authres"
+
+	"posthouse/internal/dns"
+	"posthouse/mta/spf"
+)
+
+// spfTime is how long an evaluation may take: RFC 7208 §4.6.4 asks for 20 seconds at least.
+const spfTime = 20 * time.Second
+
+// SPF checks whether the client may send for the sender's domain (RFC 7208). It begins at MAIL, and only informs: DMARC decides.
+type SPF struct {
+	Resolver dns.Resolver
+	Hostname string
+}
+
+// Name is Stage.
+func (SPF) Name() string { return "spf" }
+
+// Start is Starter.
+func (s SPF) Start(ctx context.Context, m *Message) {
+	m.started = make(chan spf.Answer, 1)
+	q := spf.Query{
+		IP:       m.Envelope.Origin.Remote.Addr(),
+		HELO:     m.Envelope.Origin.HELO,
+		From:     m.Envelope.From,
+		Receiver: s.Hostname,
+	}
+	m.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, spfTime)
+		defer cancel()
+		m.started <- spf.Check(ctx, s.Resolver, q)
+	})
+}
+
+// Judge is Stage.
+func (s SPF) Judge(ctx context.Context, m *Message) Verdict {
+	if m.started == nil {
+		s.Start(ctx, m)
+	}
+	select {
+	case m.spf = <-m.started:
+	case <-ctx.Done():
+		m.spf = spf.Answer{Result: spf.TempError, Reason: "no answer in time"}
+	}
+	params := map[string]string{"smtp.helo": clean(m.Envelope.Origin.HELO)}
+	if !m.Envelope.From.IsNull() {
+		params = map[string]string{"smtp.mailfrom": clean(m.Envelope.From.String())}
+	}
+	return Verdict{
+		Result:  string(m.spf.Result),
+		Detail:  m.spf.Domain + ": " + m.spf.Reason,
+		Results: []authres.Result{&authres.GenericResult{Method: "spf", Value: authres.ResultValue(m.spf.Result), Params: params}},
+	}
+}

@@ -1,0 +1,46 @@
+package mta
+
+import (
+	"context"
+	"log/slog"
+
+	"posthouse/mail"
+	"posthouse/mta/stage"
+)
+
+// transaction is what happens between MAIL and the end of its data: RFC 5321 §3.3.
+type transaction struct {
+	env     mail.Envelope
+	taken   int                       // RCPT commands that were answered 250
+	first   mail.Address              // of the first, as it was given
+	known   map[mail.Address]struct{} // of env.To, once there are two
+	message stage.Message
+	data    *incoming // DATA or BDAT has begun
+	cancel  context.CancelFunc
+}
+
+// add takes a recipient; each address is there once.
+func (t *transaction) add(r mail.Recipient) {
+	if len(t.env.To) == 1 && t.known == nil {
+		t.known = map[mail.Address]struct{}{t.env.To[0].Address: {}}
+	}
+	if t.known != nil {
+		if _, ok := t.known[r.Address]; ok {
+			return
+		}
+		t.known[r.Address] = struct{}{}
+	}
+	t.env.To = append(t.env.To, r)
+}
+
+// close forgets the transaction: what the stages began ends, and a draft that was not committed is gone.
+func (t *transaction) close(log *slog.Logger) {
+	t.cancel()
+	t.message.Close()
+	if t.data == nil {
+		return
+	}
+	if err := t.data.draft.Abort(); err != nil {
+		log.Warn("a draft was not removed", "err", err)
+	}
+}
