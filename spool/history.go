@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	keepEvery  = time.Minute // how often what is too old is looked for
-	pruneBatch = 500         // rows of history in one transaction
+	keepEvery  = 15 * time.Minute // how often what is too old is looked for
+	pruneBatch = 500              // rows of history in one transaction
 )
 
 // keep removes what is too old, a little at a time, until ctx ends.
