@@ -68,8 +68,7 @@ type (
 
 // Store holds accounts.
 type Store interface {
-	// Account opens an account, made with Inbox and DefaultBoxes if it is new. Release it by Close; the store keeps a bounded
-	// number open.
+	// Account opens an account, made with Inbox and DefaultBoxes if it is new. Release it by Close.
 	Account(ctx context.Context, id mail.AccountID) (Account, error)
 	// Remove deletes an account's messages for good.
 	Remove(ctx context.Context, id mail.AccountID) error
@@ -98,6 +97,9 @@ type Account interface {
 	Facts(ctx context.Context, want FactSet, blobs iter.Seq[BlobID]) iter.Seq2[*Facts, error]
 	// Open reads a message's octets. The caller closes it. It stays readable though the message be expunged meanwhile.
 	Open(ctx context.Context, id BlobID) (mail.Content, error)
+	// Vanished is the UIDs that left a box after a mod-sequence (RFC 7162 §3.2.5). False: expunges that old are no longer known of,
+	// and the set is empty.
+	Vanished(ctx context.Context, box BoxID, since ModSeq) (UIDSet, bool, error)
 	// Watch sends the account's mod-sequence after changes, the latest only, until ctx ends. A hint: Snapshot is the truth.
 	Watch(ctx context.Context) (<-chan ModSeq, error)
 	// Close releases the account.
@@ -110,6 +112,7 @@ type Box struct {
 	Name        string // UTF-8 in NFC, levels divided by Separator
 	Special     SpecialUse
 	Subscribed  bool
+	NoSelect    bool // only a level of the hierarchy, left by DeleteBox: it holds no messages
 	UIDValidity uint32
 	UIDNext     UID
 	ModSeq      ModSeq // of its latest change
@@ -130,6 +133,17 @@ const (
 	Junk    SpecialUse = "Junk"
 	Trash   SpecialUse = "Trash"
 )
+
+// DefaultBoxes are the boxes a new account gets beside Inbox, all subscribed.
+func DefaultBoxes() []CreateBox {
+	return []CreateBox{
+		{Name: "Archive", Special: Archive},
+		{Name: "Drafts", Special: Drafts},
+		{Name: "Junk", Special: Junk},
+		{Name: "Sent", Special: Sent},
+		{Name: "Trash", Special: Trash},
+	}
+}
 
 // Flags is a set of a message's flags: the system flags, and from bit FirstKeyword on the keywords of its box (Snapshot.Keywords).
 type Flags uint64
@@ -278,7 +292,7 @@ type Applied struct {
 type Result struct {
 	Box         Box    // of CreateBox: the new box
 	UIDValidity uint32 // of Add, Copy, Move: of the box the messages went to
-	Source      UIDSet // of Copy, Move, Expunge, SetFlags: the messages it touched
+	Source      UIDSet // of Copy, Move, Expunge, SetFlags: the messages it was done to (by SetFlags: even if they had the flags)
 	UIDs        UIDSet // of Add, Copy, Move: the new UIDs, in the order of Source
 	Modified    UIDSet // of SetFlags: those UnchangedSince excluded
 	Duplicate   bool   // of Add: its Key was there already

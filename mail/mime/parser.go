@@ -263,6 +263,12 @@ func (p *Parser) endHeader() {
 	}
 }
 
+// Header is the message's header, and whether it has ended.
+func (p *Parser) Header() (Span, bool) {
+	root := p.open[0].part
+	return root.Header, !p.inHeader || len(p.open) > 1
+}
+
 // Close ends the message and is its structure. The Parser is of no use after it.
 func (p *Parser) Close() *Part {
 	if len(p.held) > 0 {

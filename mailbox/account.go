@@ -1,0 +1,346 @@
+package mailbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"posthouse/internal/db"
+	"posthouse/internal/vfs"
+	"posthouse/mail"
+)
+
+// Options say how accounts are kept.
+type Options struct {
+	Dir       string           // each account has DIR/xx/ID/mailbox.db
+	MaxOpen   int              // databases open at a time, but those in use; 0: 512
+	CacheSize int64            // octets of messages' state held in memory, of all accounts; 0: 64 MiB
+	Log       *slog.Logger     // nil: slog.Default
+	Clock     func() time.Time // nil: time.Now
+}
+
+const (
+	defaultMaxOpen   = 512
+	defaultCacheSize = 64 << 20
+	readers          = 3
+	pageCacheKiB     = 1024 // of each connection
+	maxAccountID     = 128  // octets: it is a file name
+	fileName         = "mailbox.db"
+)
+
+// SQLite is a Store with one SQLite database for each account. Databases open when they are needed and close when others need the
+// place; what is known of an account's boxes stays in memory as long as somebody uses the account.
+type SQLite struct {
+	opts  Options
+	ticks atomic.Int64 // orders the use of databases
+	cache slabCache
+	// sweepers are the goroutines that delete what nobody refers to.
+	sweepers sync.WaitGroup
+
+	mu       sync.Mutex // guards what follows; never held while files are touched
+	accounts map[mail.AccountID]*account
+	open     map[*account]struct{} // those with an open database
+	closed   bool
+}
+
+// account is an account in memory.
+//
+// Locks: use is held for reading as long as the database is needed, for writing to open or close it. mu guards the rest for moments,
+// and may be taken while use is held.
+type account struct {
+	store *SQLite
+	id    mail.AccountID
+	dir   string
+	users int // handles, watchers, open contents; guarded by store.mu
+
+	use    sync.RWMutex
+	db     *db.DB // nil: not open
+	closed bool
+	used   atomic.Int64 // the tick of the last use
+
+	loading sync.Mutex
+	loaded  bool // guarded by loading
+
+	mu       sync.RWMutex // guards what follows; base is changed by commits only
+	base     *layer
+	nextBlob BlobID
+	staged   map[BlobID]*staged
+	reading  map[BlobID]int // open contents
+	watchers map[*watcher]struct{}
+	sweeping bool // the sweeper is at work
+	again    bool // and has more to do
+	skipped  bool // it left content that was being read
+
+	pending     *layer // what the open transaction changed; only the writer's
+	uncommitted int    // changes in it; only the writer's
+}
+
+// OpenSQLite opens the accounts below a directory, which is made if need be.
+func OpenSQLite(o Options) (*SQLite, error) {
+	if o.MaxOpen == 0 {
+		o.MaxOpen = defaultMaxOpen
+	}
+	if o.CacheSize == 0 {
+		o.CacheSize = defaultCacheSize
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	s := &SQLite{opts: o, accounts: make(map[mail.AccountID]*account), open: make(map[*account]struct{})}
+	s.cache.init(o.CacheSize)
+	return s, nil
+}
+
+// Account is Store.
+func (s *SQLite) Account(ctx context.Context, id mail.AccountID) (Account, error) {
+	a, err := s.retain(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.load(ctx); err != nil {
+		a.release()
+		return nil, storageError(err)
+	}
+	return &handle{account: a}, nil
+}
+
+// retain finds or makes the account in memory, for one more user.
+func (s *SQLite) retain(id mail.AccountID) (*account, error) {
+	name := string(id)
+	if name == "" || len(name) > maxAccountID || name[0] == '.' || strings.ContainsAny(name, "/\\\x00") {
+		return nil, fmt.Errorf("mailbox: %q cannot be an account's ID", name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	a := s.accounts[id]
+	if a == nil {
+		sum := sha256.Sum256([]byte(name))
+		a = &account{
+			store: s, id: id, dir: filepath.Join(s.opts.Dir, hex.EncodeToString(sum[:1]), name),
+			staged: make(map[BlobID]*staged), reading: make(map[BlobID]int), watchers: make(map[*watcher]struct{}),
+			pending: &layer{},
+		}
+		s.accounts[id] = a
+	}
+	a.users++
+	return a, nil
+}
+
+// retain is for one more user of an account that has one.
+func (a *account) retain() {
+	a.store.mu.Lock()
+	a.users++
+	a.store.mu.Unlock()
+}
+
+// release lets go of an account. Without users it is forgotten when its database closes.
+func (a *account) release() {
+	s := a.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.users--
+	if _, open := s.open[a]; a.users == 0 && !open && s.accounts[a.id] == a {
+		delete(s.accounts, a.id)
+		s.cache.forget(a)
+	}
+}
+
+// with runs f with the account's database, which stays open meanwhile. f must not call with.
+func (a *account) with(f func(*db.DB) error) error {
+	if err := a.acquire(); err != nil {
+		return storageError(err)
+	}
+	defer a.use.RUnlock()
+	return storageError(f(a.db))
+}
+
+// acquire holds use for reading, the database open.
+func (a *account) acquire() error {
+	for {
+		a.use.RLock()
+		a.used.Store(a.store.ticks.Add(1))
+		if a.db != nil && !a.closed {
+			return nil
+		}
+		a.use.RUnlock()
+		if err := a.openDB(); err != nil {
+			return err
+		}
+		a.store.makeRoom(a)
+	}
+}
+
+func (a *account) openDB() error {
+	a.use.Lock()
+	defer a.use.Unlock()
+	if a.closed {
+		return ErrClosed
+	}
+	if a.db != nil {
+		return nil
+	}
+	if err := makeDir(a.dir); err != nil {
+		return err
+	}
+	d, err := db.Open(db.Options{
+		Path: filepath.Join(a.dir, fileName), ApplicationID: applicationID, Schema: schema, Readers: readers, CacheKiB: pageCacheKiB,
+	})
+	if err != nil {
+		return err
+	}
+	a.db = d
+	a.store.mu.Lock()
+	a.store.open[a] = struct{}{}
+	a.store.mu.Unlock()
+	return nil
+}
+
+// makeDir makes an account's directory, durably.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for range 3 {
+		if err := (vfs.OS{}).SyncDir(dir); err != nil {
+			return err
+		}
+		dir = filepath.Dir(dir)
+	}
+	return nil
+}
+
+// makeRoom closes databases that were not used for the longest time, if there are too many.
+func (s *SQLite) makeRoom(but *account) {
+	for {
+		victim := s.victim(but)
+		if victim == nil {
+			return
+		}
+		err := victim.db.Close()
+		victim.db = nil
+		victim.use.Unlock()
+		if err != nil {
+			s.opts.Log.Error("mailbox: closing a database", "account", victim.id, "error", err)
+		}
+	}
+}
+
+// victim is the database to close, its use locked. One whose writes failed stays: reopened, it would take writes again.
+func (s *SQLite) victim(but *account) *account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.open) <= s.opts.MaxOpen {
+		return nil
+	}
+	var oldest *account
+	for a := range s.open {
+		if a == but || oldest != nil && a.used.Load() >= oldest.used.Load() || !a.use.TryLock() {
+			continue
+		}
+		if a.db == nil || a.db.Failed() != nil {
+			a.use.Unlock()
+			continue
+		}
+		if oldest != nil {
+			oldest.use.Unlock()
+		}
+		oldest = a
+	}
+	if oldest != nil {
+		delete(s.open, oldest)
+		if oldest.users == 0 && s.accounts[oldest.id] == oldest {
+			delete(s.accounts, oldest.id)
+			s.cache.forget(oldest)
+		}
+	}
+	return oldest
+}
+
+// Remove is Store. Those who still use the account get ErrClosed.
+func (s *SQLite) Remove(_ context.Context, id mail.AccountID) error {
+	a, err := s.retain(id)
+	if err != nil {
+		return err
+	}
+	defer a.release()
+	err = a.shut()
+	s.mu.Lock()
+	delete(s.accounts, id)
+	s.mu.Unlock()
+	s.cache.forget(a)
+	return errors.Join(err, os.RemoveAll(a.dir), syncParent(a.dir))
+}
+
+func syncParent(dir string) error {
+	parent := filepath.Dir(dir)
+	if _, err := os.Stat(parent); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return (vfs.OS{}).SyncDir(parent)
+}
+
+// shut closes the account for good, once nobody needs its database.
+func (a *account) shut() error {
+	a.use.Lock()
+	defer a.use.Unlock()
+	a.closed = true
+	a.store.mu.Lock()
+	delete(a.store.open, a)
+	a.store.mu.Unlock()
+	if a.db == nil {
+		return nil
+	}
+	err := a.db.Close()
+	a.db = nil
+	return err
+}
+
+// Close is Store.
+func (s *SQLite) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	var accounts []*account
+	for _, a := range s.accounts {
+		accounts = append(accounts, a)
+	}
+	s.mu.Unlock()
+	var errs []error
+	for _, a := range accounts {
+		errs = append(errs, a.shut())
+	}
+	s.sweepers.Wait()
+	return storageError(errors.Join(errs...))
+}
+
+// handle is one user's account: Account.
+type handle struct {
+	*account
+	once sync.Once
+}
+
+// Close is Account.
+func (h *handle) Close() error {
+	h.once.Do(h.account.release)
+	return nil
+}

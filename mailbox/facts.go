@@ -1,0 +1,192 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"zombiezen.com/go/sqlite"
+
+	"posthouse/internal/db"
+	"posthouse/mail/mime"
+)
+
+// Facts are read in batches, so that whoever takes them slowly holds no transaction.
+const (
+	firstBatch = 16
+	maxBatch   = 512
+	maxArena   = 1 << 20 // octets after which a batch ends
+	nearby     = 16      // rows that are stepped over rather than looked for anew
+)
+
+// factColumns are the columns of the table facts, as they stand in it.
+var factColumns = [...]struct {
+	want FactSet
+	name string
+	set  func(*Facts, []byte) error
+}{
+	{WantEnvelope, "envelope", func(f *Facts, b []byte) error { f.Envelope = b; return nil }},
+	{WantBodyStructure, "structure", func(f *Facts, b []byte) error { f.BodyStructure = b; return nil }},
+	{WantBody, "body", func(f *Facts, b []byte) error { f.Body = b; return nil }},
+	{WantParts, "parts", func(f *Facts, b []byte) (err error) { f.Parts, err = mime.ParseParts(b); return err }},
+}
+
+// Facts is Account.
+func (a *account) Facts(ctx context.Context, want FactSet, blobs iter.Seq[BlobID]) iter.Seq2[*Facts, error] {
+	return func(yield func(*Facts, error) bool) {
+		r := factReader{account: a, want: want, batch: firstBatch}
+		for id := range blobs {
+			if r.ids = append(r.ids, id); len(r.ids) >= r.batch && !r.drain(ctx, yield) {
+				return
+			}
+		}
+		r.drain(ctx, yield)
+	}
+}
+
+// factReader reads batches of facts. What they are slices of is used again for the next batch.
+type factReader struct {
+	account *account
+	want    FactSet
+	batch   int
+	ids     []BlobID
+	facts   []Facts
+	arena   []byte
+}
+
+// drain yields the facts of ids; false: no more are wanted.
+func (r *factReader) drain(ctx context.Context, yield func(*Facts, error) bool) bool {
+	for len(r.ids) > 0 {
+		if err := r.account.with(func(d *db.DB) error { return d.Read(ctx, r.read) }); err != nil {
+			yield(nil, err)
+			return false
+		}
+		for i := range r.facts {
+			if !yield(&r.facts[i], nil) {
+				return false
+			}
+		}
+	}
+	r.batch = min(4*r.batch, maxBatch)
+	return true
+}
+
+// read reads the facts of the first ids, until the arena is full.
+func (r *factReader) read(conn *sqlite.Conn) (err error) {
+	facts, err := r.openFacts(conn)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, facts.close()) }()
+	headers, err := openCursor(conn, "SELECT blob, octets FROM header WHERE blob >= ? ORDER BY blob")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, headers.close()) }()
+
+	r.facts, r.arena = r.facts[:0], r.arena[:0]
+	n := 0
+	for ; n < len(r.ids) && len(r.arena) < maxArena; n++ {
+		if err := r.readOne(facts, headers, r.ids[n]); err != nil {
+			return err
+		}
+	}
+	r.ids = slices.Delete(r.ids, 0, n)
+	return nil
+}
+
+// openFacts is a cursor over the columns that are wanted.
+func (r *factReader) openFacts(conn *sqlite.Conn) (*cursor, error) {
+	query := []string{"SELECT blob, size"}
+	for _, c := range factColumns {
+		if r.want&c.want != 0 {
+			query = append(query, c.name)
+		}
+	}
+	return openCursor(conn, strings.Join(query, ", ")+" FROM facts WHERE blob >= ? ORDER BY blob")
+}
+
+// readOne adds one content's facts, if it is known.
+func (r *factReader) readOne(facts, headers *cursor, id BlobID) error {
+	found, err := facts.seek(id)
+	if err != nil || !found {
+		return err
+	}
+	f := Facts{Blob: id, Size: facts.ColumnInt64(1)}
+	column := 2
+	for _, c := range factColumns {
+		if r.want&c.want == 0 {
+			continue
+		}
+		if err := c.set(&f, r.take(facts, column)); err != nil {
+			return fmt.Errorf("%w: the facts of content %d: %w", ErrCorrupt, id, err)
+		}
+		column++
+	}
+	if r.want&WantHeader != 0 {
+		found, err := headers.seek(id)
+		if err != nil {
+			return err
+		}
+		if found {
+			f.Header = r.take(headers, 1)
+		}
+	}
+	r.facts = append(r.facts, f)
+	return nil
+}
+
+// take copies a column into the arena.
+func (r *factReader) take(c *cursor, column int) []byte {
+	size := c.ColumnLen(column)
+	if cap(r.arena)-len(r.arena) < size { // what was taken before keeps the old one
+		r.arena = make([]byte, 0, max(2*cap(r.arena), size))
+	}
+	from := len(r.arena)
+	r.arena = r.arena[:from+size]
+	c.ColumnBytes(column, r.arena[from:])
+	return r.arena[from : from+size : from+size]
+}
+
+// cursor walks over the rows of a table by ascending blob, the first column.
+type cursor struct {
+	*sqlite.Stmt
+	at   BlobID
+	open bool // at a row
+}
+
+func openCursor(conn *sqlite.Conn, query string) (*cursor, error) {
+	s, err := conn.Prepare(query)
+	return &cursor{Stmt: s}, err
+}
+
+// seek goes to the row of the content; false: there is none.
+func (c *cursor) seek(id BlobID) (bool, error) {
+	for c.open && c.at < id && id-c.at <= nearby {
+		if err := c.step(); err != nil {
+			return false, err
+		}
+	}
+	if !c.open || c.at > id || id-c.at > nearby {
+		if err := c.Reset(); err != nil {
+			return false, err
+		}
+		c.BindInt64(1, int64(id))
+		if err := c.step(); err != nil {
+			return false, err
+		}
+	}
+	return c.open && c.at == id, nil
+}
+
+func (c *cursor) step() (err error) {
+	if c.open, err = c.Step(); c.open {
+		c.at = BlobID(c.ColumnInt64(0))
+	}
+	return err
+}
+
+func (c *cursor) close() error { return c.Reset() }

@@ -1,0 +1,133 @@
+package mailbox
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"zombiezen.com/go/sqlite"
+
+	"posthouse/internal/db"
+)
+
+// load reads what the account keeps in memory: its counters, boxes, subscriptions and the directory of its slabs. A new account gets
+// its first boxes.
+func (a *account) load(ctx context.Context) error {
+	a.loading.Lock()
+	defer a.loading.Unlock()
+	if a.loaded {
+		return nil
+	}
+	base := &layer{boxes: make(map[BoxID]*box), names: make(map[string]BoxID), subscribed: make(map[string]bool)}
+	var leftovers bool
+	err := a.with(func(d *db.DB) error {
+		return d.Read(ctx, func(c *sqlite.Conn) (err error) {
+			leftovers, err = readState(c, base)
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	fresh := base.counters.modseq == 0
+	if fresh {
+		base.counters = counters{nextBox: 1, nextBlob: 1}
+	}
+	a.mu.Lock()
+	a.base, a.nextBlob = base, base.counters.nextBlob
+	a.mu.Unlock()
+	a.pending = &layer{}
+	if fresh {
+		if err := a.createFirstBoxes(ctx); err != nil {
+			return err
+		}
+	}
+	a.loaded = true
+	if leftovers {
+		a.sweep()
+	}
+	return nil
+}
+
+func (a *account) createFirstBoxes(ctx context.Context) error {
+	var first []Mutation
+	for _, b := range append([]CreateBox{{Name: Inbox}}, DefaultBoxes()...) {
+		first = append(first, b, Subscribe{b.Name})
+	}
+	_, err := a.Apply(ctx, first...)
+	return err
+}
+
+// readState fills the base layer, and tells whether there is content to be swept.
+func readState(c *sqlite.Conn, base *layer) (leftovers bool, err error) {
+	err = rows(c, "SELECT modseq, uidvalidity, next_box, next_blob FROM account", func(s *sqlite.Stmt) error {
+		base.counters = counters{ModSeq(s.ColumnInt64(0)), uint32(s.ColumnInt64(1)), BoxID(s.ColumnInt64(2)), BlobID(s.ColumnInt64(3))}
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	err = rows(c, "SELECT name FROM subscription", func(s *sqlite.Stmt) error {
+		base.subscribed[s.ColumnText(0)] = true
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	if err := readBoxes(c, base); err != nil {
+		return false, err
+	}
+	if err := readSlabs(c, base); err != nil {
+		return false, err
+	}
+	err = rows(c, "SELECT max(blob), EXISTS(SELECT 1 FROM content WHERE refs = 0) OR EXISTS(SELECT 1 FROM garbage) FROM content",
+		func(s *sqlite.Stmt) error {
+			base.counters.nextBlob = max(base.counters.nextBlob, BlobID(s.ColumnInt64(0))+1)
+			leftovers = s.ColumnBool(1)
+			return nil
+		})
+	return leftovers, err
+}
+
+const selectBoxes = `SELECT id, name, special, noselect, keywords, uidvalidity, uidnext, modseq, known, graves, messages, unseen,
+	deleted, size FROM box`
+
+func readBoxes(c *sqlite.Conn, base *layer) error {
+	return rows(c, selectBoxes, func(s *sqlite.Stmt) error {
+		b := &box{
+			Box: Box{
+				ID: BoxID(s.ColumnInt64(0)), Name: s.ColumnText(1), Special: SpecialUse(s.ColumnText(2)), NoSelect: s.ColumnBool(3),
+				UIDValidity: uint32(s.ColumnInt64(5)), UIDNext: UID(s.ColumnInt64(6)), ModSeq: ModSeq(s.ColumnInt64(7)),
+				Messages: s.ColumnInt64(10), Unseen: s.ColumnInt64(11), Deleted: s.ColumnInt64(12), Size: s.ColumnInt64(13),
+			},
+			known: ModSeq(s.ColumnInt64(8)), graves: s.ColumnInt64(9),
+		}
+		b.Subscribed = base.subscribed[b.Name]
+		if k := s.ColumnText(4); k != "" {
+			b.keywords = strings.Split(k, keywordSeparator)
+		}
+		base.boxes[b.ID] = b
+		base.names[b.Name] = b.ID
+		return nil
+	})
+}
+
+// keywordSeparator divides the keywords in a row; none contains it.
+const keywordSeparator = " "
+
+// slabKey is the row key of a slab: boxes one after the other, each ascending by UID.
+func slabKey(box BoxID, first UID) int64 { return int64(box)<<32 | int64(first) }
+
+func readSlabs(c *sqlite.Conn, base *layer) error {
+	return rows(c, "SELECT key, version, messages, last FROM slab ORDER BY key", func(s *sqlite.Stmt) error {
+		key := s.ColumnInt64(0)
+		b := base.boxes[BoxID(key>>32)]
+		if b == nil {
+			return fmt.Errorf("%w: a slab of box %d, which is not", ErrCorrupt, key>>32)
+		}
+		b.slabs = append(b.slabs, &slab{
+			key: UID(key), version: ModSeq(s.ColumnInt64(1)), n: s.ColumnInt(2), last: UID(s.ColumnInt64(3)),
+		})
+		return nil
+	})
+}

@@ -1,0 +1,250 @@
+package mailbox
+
+import (
+	"crypto/sha256"
+	"math/bits"
+	"slices"
+	"strings"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+)
+
+const (
+	keepKeys  = 30 * 24 * time.Hour // how long an Add's Key is known
+	pruneKeys = 4                   // old ones forgotten with each new one
+)
+
+// add files a content in a box.
+func (c *change) add(m Add) (Result, error) {
+	if _, err := c.selectable(m.Box); err != nil {
+		return Result{}, err
+	}
+	if m.Key != "" {
+		if known, err := c.knownKey(m.Key); err != nil || known {
+			c.taken, c.doubles = append(c.taken, m.Blob), true
+			return Result{Duplicate: known}, err
+		}
+	}
+	size, err := c.addReference(m.Blob)
+	if err != nil {
+		return Result{}, err
+	}
+	b := c.edit(m.Box)
+	flags, err := b.flags(m.Marks, true)
+	if err != nil {
+		return Result{}, err
+	}
+	message := Message{Blob: m.Blob, Flags: flags, Size: size, Internal: c.now}
+	if !m.Internal.IsZero() {
+		_, east := m.Internal.Zone()
+		message.Internal, message.Zone = m.Internal.Unix(), int16(east/60)
+	}
+	uid, err := c.append(b, message)
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{UIDValidity: b.UIDValidity, UIDs: UIDSet{{uid, uid}}}, nil
+}
+
+// knownKey tells whether the key was used lately; now it was.
+func (c *change) knownKey(key string) (bool, error) {
+	sum := sha256.Sum256([]byte(key))
+	old := c.now - int64(keepKeys/time.Second)
+	err := execWith(c.conn, "INSERT INTO delivered(key, at) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET at = ?2 WHERE at < ?3",
+		func(s *sqlite.Stmt) {
+			s.BindBytes(1, sum[:])
+			s.BindInt64(2, c.now)
+			s.BindInt64(3, old)
+		})
+	if err != nil || c.conn.Changes() == 0 {
+		return err == nil, err
+	}
+	return false, exec(c.conn, "DELETE FROM delivered WHERE id IN (SELECT id FROM delivered ORDER BY id LIMIT ?) AND at < ?", pruneKeys, old)
+}
+
+// flags are the flags of marks in the box. With learn its unknown keywords become known; without, they are left out.
+func (b *box) flags(m Marks, learn bool) (Flags, error) {
+	flags := m.System & (1<<FirstKeyword - 1)
+	for _, k := range m.Keywords {
+		i := slices.IndexFunc(b.keywords, func(known string) bool { return strings.EqualFold(known, k) })
+		if i < 0 && !learn {
+			continue
+		}
+		if i < 0 {
+			if len(b.keywords) == MaxKeywords || !isKeyword(k) {
+				return 0, ErrLimit
+			}
+			i = len(b.keywords)
+			b.keywords = append(slices.Clip(b.keywords), k)
+		}
+		flags |= 1 << (FirstKeyword + i)
+	}
+	return flags, nil
+}
+
+// isKeyword is flag-keyword of RFC 9051 §9, an atom, but for 8-bit octets.
+func isKeyword(k string) bool {
+	return k != "" && len(k) <= MaxKeyword && !strings.ContainsFunc(k, func(r rune) bool {
+		return r <= ' ' || r == 0x7f || strings.ContainsRune(`(){%*"\]`, r)
+	})
+}
+
+// setFlags changes flags.
+func (c *change) setFlags(m SetFlags) (Result, error) {
+	if _, err := c.selectable(m.Box); err != nil {
+		return Result{}, err
+	}
+	b := c.find(m.Box).clone()
+	marks, err := b.flags(m.Marks, m.Op != RemoveFlags)
+	if err != nil {
+		return Result{}, err
+	}
+	var result Result
+	changed := false
+	err = c.update(b, m.UIDs, func(message *Message) bool {
+		if m.UnchangedSince > 0 && message.ModSeq > m.UnchangedSince {
+			result.Modified = result.Modified.Append(message.UID)
+			return false
+		}
+		result.Source = result.Source.Append(message.UID)
+		flags := m.Op.apply(message.Flags, marks)
+		if flags == message.Flags {
+			return false
+		}
+		b.count(message, -1)
+		message.Flags, message.ModSeq = flags, c.modseq
+		b.count(message, 1)
+		changed = true
+		return true
+	})
+	if err != nil || !changed {
+		return result, err
+	}
+	c.replace(b)
+	return result, nil
+}
+
+func (op FlagOp) apply(flags, marks Flags) Flags {
+	switch op {
+	case AddFlags:
+		return flags | marks
+	case RemoveFlags:
+		return flags &^ marks
+	}
+	return marks
+}
+
+// count adds a message to the box's numbers, or by -1 takes it away.
+func (b *box) count(m *Message, sign int64) {
+	b.Messages += sign
+	b.Size += sign * m.Size
+	if m.Flags&Seen == 0 {
+		b.Unseen += sign
+	}
+	if m.Flags&Deleted != 0 {
+		b.Deleted += sign
+	}
+}
+
+// copyMessages copies messages; their contents are shared.
+func (c *change) copyMessages(m Copy) (Result, error) {
+	messages, result, err := c.pick(m.From, m.To, m.UIDs)
+	if err != nil || len(messages) == 0 {
+		return result, err
+	}
+	blobs := make([]BlobID, len(messages))
+	for i := range messages {
+		blobs[i] = messages[i].Blob
+	}
+	if err := c.countReferences(blobs, 1); err != nil {
+		return Result{}, err
+	}
+	return c.transfer(messages, result, m.From, m.To)
+}
+
+// moveMessages moves messages.
+func (c *change) moveMessages(m Move) (Result, error) {
+	messages, result, err := c.pick(m.From, m.To, m.UIDs)
+	if err != nil || len(messages) == 0 {
+		return result, err
+	}
+	if err := c.remove(c.edit(m.From), result.Source, func(*Message) bool { return true }); err != nil {
+		return Result{}, err
+	}
+	return c.transfer(messages, result, m.From, m.To)
+}
+
+// pick copies out the messages that go from one box to another.
+func (c *change) pick(from, to BoxID, uids UIDSet) (messages []Message, result Result, err error) {
+	source, err := c.selectable(from)
+	if err != nil {
+		return nil, result, err
+	}
+	target, err := c.selectable(to)
+	if err != nil {
+		return nil, result, err
+	}
+	result.UIDValidity = target.UIDValidity
+	err = c.update(source, uids, func(m *Message) bool {
+		messages = append(messages, *m)
+		result.Source = result.Source.Append(m.UID)
+		return false
+	})
+	return messages, result, err
+}
+
+// transfer appends messages to a box, their keywords under its bits.
+func (c *change) transfer(messages []Message, result Result, from, to BoxID) (Result, error) {
+	source, target := c.find(from), c.edit(to)
+	bitOf := make(map[Flags]Flags)
+	for i := range messages {
+		m := messages[i]
+		m.Flags = m.Flags & (1<<FirstKeyword - 1)
+		for left := messages[i].Flags &^ (1<<FirstKeyword - 1); left != 0; left &= left - 1 {
+			bit := left & -left
+			there, known := bitOf[bit]
+			if !known {
+				keyword := source.keywords[bits.TrailingZeros64(uint64(bit))-FirstKeyword]
+				var err error
+				if there, err = target.flags(Marks{Keywords: []string{keyword}}, true); err != nil {
+					return Result{}, err
+				}
+				bitOf[bit] = there
+			}
+			m.Flags |= there
+		}
+		uid, err := c.append(target, m)
+		if err != nil {
+			return Result{}, err
+		}
+		result.UIDs = result.UIDs.Append(uid)
+	}
+	return result, nil
+}
+
+// expunge removes the messages that are marked Deleted.
+func (c *change) expunge(m Expunge) (Result, error) {
+	b, err := c.selectable(m.Box)
+	if err != nil {
+		return Result{}, err
+	}
+	var result Result
+	if b.Deleted == 0 {
+		return result, nil
+	}
+	work := b.clone()
+	err = c.remove(work, m.UIDs, func(message *Message) bool {
+		if message.Flags&Deleted == 0 {
+			return false
+		}
+		result.Source = result.Source.Append(message.UID)
+		c.dropped = append(c.dropped, message.Blob)
+		return true
+	})
+	if err != nil || len(result.Source) == 0 {
+		return result, err
+	}
+	c.replace(work)
+	return result, nil
+}

@@ -1,0 +1,133 @@
+package mailbox
+
+import (
+	"context"
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+
+	"posthouse/internal/db"
+)
+
+// Snapshot is Account.
+func (a *account) Snapshot(ctx context.Context, id BoxID) (*Snapshot, error) {
+	b, err := a.current(id)
+	if err != nil {
+		return nil, err
+	}
+	snapshot := b.snapshot.Load()
+	if snapshot == nil {
+		err = a.with(func(d *db.DB) (err error) {
+			snapshot, err = a.readSnapshot(ctx, d, id)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return snapshot, nil
+}
+
+// current is a box as committed.
+func (a *account) current(id BoxID) (*box, error) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	b := a.base.boxes[id]
+	if b == nil || b.NoSelect {
+		return nil, ErrNoBox
+	}
+	return b, nil
+}
+
+// readSnapshot reads the slabs that are not in memory. A commit that is being published just then makes the rows newer than the
+// directory in memory; then it reads again as part of the writer's order, when nothing can be.
+func (a *account) readSnapshot(ctx context.Context, d *db.DB, id BoxID) (snapshot *Snapshot, err error) {
+	if snapshot, err = a.trySnapshot(ctx, d, id); snapshot != nil || err != nil {
+		return snapshot, err
+	}
+	writeErr := d.Write(ctx, func(tx *db.Tx) error {
+		tx.OnCommit(func() { snapshot, err = a.trySnapshot(context.WithoutCancel(ctx), d, id) })
+		return nil
+	})
+	if writeErr != nil {
+		return nil, writeErr
+	}
+	if snapshot == nil && err == nil {
+		err = fmt.Errorf("%w: the slabs of box %d are not what their directory says", ErrCorrupt, id)
+	}
+	return snapshot, err
+}
+
+// trySnapshot is nil if the database is newer than the box in memory.
+func (a *account) trySnapshot(ctx context.Context, d *db.DB, id BoxID) (*Snapshot, error) {
+	b, err := a.current(id)
+	if err != nil {
+		return nil, err
+	}
+	slabs, missing := b.loaded()
+	if missing > 0 {
+		if slabs, err = readMissing(ctx, d, b, slabs); err != nil || slabs == nil {
+			return nil, err
+		}
+	}
+	snapshot := NewSnapshot(b.Box, b.keywords, slabs)
+	b.snapshot.Store(snapshot)
+	a.store.cache.note(a, id, b)
+	return snapshot, nil
+}
+
+// loaded are the slabs, nil those that are not in memory.
+func (b *box) loaded() (slabs []*Slab, missing int) {
+	slabs = make([]*Slab, len(b.slabs))
+	for i, s := range b.slabs {
+		if slabs[i] = s.messages.Load(); slabs[i] == nil {
+			missing++
+		}
+	}
+	return slabs, missing
+}
+
+// readMissing fills in slabs in one pass over their rows; nil: the database has others.
+func readMissing(ctx context.Context, d *db.DB, b *box, slabs []*Slab) ([]*Slab, error) {
+	first, last := 0, len(slabs)-1
+	for slabs[first] != nil {
+		first++
+	}
+	for slabs[last] != nil {
+		last--
+	}
+	next := first
+	fits := true
+	err := d.Read(ctx, func(conn *sqlite.Conn) error {
+		const query = "SELECT key, version, data FROM slab WHERE key BETWEEN ? AND ? ORDER BY key"
+		var buf []byte
+		return rows(conn, query, func(st *sqlite.Stmt) (err error) {
+			s := b.slabs[min(next, last)]
+			if fits = fits && next <= last && UID(st.ColumnInt64(0)) == s.key && ModSeq(st.ColumnInt64(1)) == s.version; !fits {
+				return nil
+			}
+			if slabs[next] == nil {
+				buf = append(buf[:0], make([]byte, st.ColumnLen(2))...)
+				st.ColumnBytes(2, buf)
+				messages, err := parseSlab(buf)
+				if err != nil {
+					return err
+				}
+				slabs[next] = &Slab{Messages: messages}
+			}
+			next++
+			return nil
+		}, slabKey(b.ID, b.slabs[first].key), slabKey(b.ID, b.slabs[last].key))
+	})
+	if err != nil || !fits || next != last+1 {
+		return nil, err
+	}
+	for i := first; i <= last; i++ {
+		if !b.slabs[i].messages.CompareAndSwap(nil, slabs[i]) { // somebody else was faster: share theirs
+			if theirs := b.slabs[i].messages.Load(); theirs != nil {
+				slabs[i] = theirs
+			}
+		}
+	}
+	return slabs, nil
+}

@@ -1,0 +1,105 @@
+package mailbox
+
+import (
+	"errors"
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+
+	"posthouse/internal/db"
+)
+
+// applicationID marks the file as a Posthouse mailbox: "PHmb".
+const applicationID = 0x50486d62
+
+// schema is described in docs/FORMATS.md.
+var schema = []string{`
+CREATE TABLE account(
+	id INTEGER PRIMARY KEY CHECK(id = 1), modseq INTEGER NOT NULL, uidvalidity INTEGER NOT NULL,
+	next_box INTEGER NOT NULL, next_blob INTEGER NOT NULL);
+CREATE TABLE box(
+	id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, special TEXT NOT NULL, noselect INTEGER NOT NULL, keywords TEXT NOT NULL,
+	uidvalidity INTEGER NOT NULL, uidnext INTEGER NOT NULL, modseq INTEGER NOT NULL, known INTEGER NOT NULL, graves INTEGER NOT NULL,
+	messages INTEGER NOT NULL, unseen INTEGER NOT NULL, deleted INTEGER NOT NULL, size INTEGER NOT NULL);
+CREATE TABLE subscription(name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE slab(
+	key INTEGER PRIMARY KEY, version INTEGER NOT NULL, messages INTEGER NOT NULL, last INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE vanished(
+	box INTEGER NOT NULL, modseq INTEGER NOT NULL, first INTEGER NOT NULL, uids BLOB NOT NULL,
+	PRIMARY KEY(box, modseq, first)) WITHOUT ROWID;
+CREATE TABLE content(blob INTEGER PRIMARY KEY, refs INTEGER NOT NULL);
+CREATE INDEX content_dead ON content(blob) WHERE refs = 0;
+CREATE TABLE facts(
+	blob INTEGER PRIMARY KEY, size INTEGER NOT NULL, envelope BLOB NOT NULL, structure BLOB NOT NULL, body BLOB NOT NULL,
+	parts BLOB NOT NULL);
+CREATE TABLE header(blob INTEGER PRIMARY KEY, crc INTEGER NOT NULL, octets BLOB NOT NULL);
+CREATE TABLE chunk(key INTEGER PRIMARY KEY, coding INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE garbage(id INTEGER PRIMARY KEY, at INTEGER NOT NULL, blobs BLOB NOT NULL);
+CREATE TABLE delivered(id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, at INTEGER NOT NULL);
+`}
+
+// storageErrors are the errors of internal/db in this package's words.
+var storageErrors = []struct{ theirs, ours error }{
+	{db.ErrFull, ErrFull},
+	{db.ErrFailed, ErrFailed},
+	{db.ErrCorrupt, ErrCorrupt},
+	{db.ErrNewer, ErrCorrupt},
+	{db.ErrForeign, ErrCorrupt},
+	{db.ErrClosed, ErrClosed},
+}
+
+// storageError says err in this package's words, if it is one of the storage.
+func storageError(err error) error {
+	for _, e := range storageErrors {
+		if errors.Is(err, e.theirs) {
+			return fmt.Errorf("%w: %w", e.ours, err)
+		}
+	}
+	return err
+}
+
+// exec runs a statement that has no rows. The query must be a constant: each is prepared once per connection.
+func exec(c *sqlite.Conn, query string, args ...int64) error {
+	return execWith(c, query, func(s *sqlite.Stmt) { bindInts(s, args) })
+}
+
+func bindInts(s *sqlite.Stmt, args []int64) {
+	for i, a := range args {
+		s.BindInt64(i+1, a)
+	}
+}
+
+func execWith(c *sqlite.Conn, query string, bind func(*sqlite.Stmt)) error {
+	s, err := c.Prepare(query)
+	if err != nil {
+		return err
+	}
+	bind(s)
+	_, err = s.Step()
+	return errors.Join(err, s.Reset())
+}
+
+// rows calls each for the rows of a query with numbers for arguments, until it fails.
+func rows(c *sqlite.Conn, query string, each func(*sqlite.Stmt) error, args ...int64) error {
+	s, err := c.Prepare(query)
+	if err != nil {
+		return err
+	}
+	bindInts(s, args)
+	for {
+		more, err := s.Step()
+		if err == nil && more {
+			err = each(s)
+		}
+		if err != nil || !more {
+			return errors.Join(err, s.Reset())
+		}
+	}
+}
+
+// columnBytes is a fresh copy of a column.
+func columnBytes(s *sqlite.Stmt, column int) []byte {
+	b := make([]byte, s.ColumnLen(column))
+	s.ColumnBytes(column, b)
+	return b
+}

@@ -1,0 +1,179 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"hash/crc32"
+	"io"
+
+	"zombiezen.com/go/sqlite"
+
+	"posthouse/internal/db"
+	"posthouse/mail/mime"
+)
+
+const (
+	// stageBuffer is how much of a message is held in memory: a message up to it is written in the transaction that adds it, a larger
+	// one in pieces before.
+	stageBuffer = 512 << 10
+	firstBuffer = 8 << 10
+)
+
+// staged is content between Stage and Add.
+type staged struct {
+	size      int64
+	header    []byte // nil: too long to be cached, and in the chunks
+	envelope  []byte
+	structure []byte
+	body      []byte
+	parts     []byte
+	chunks    []chunk // those not yet in the database
+	stored    bool    // some are
+}
+
+// Stage is Account.
+func (a *account) Stage(ctx context.Context, r io.Reader) (BlobID, error) {
+	a.mu.Lock()
+	st := &stager{account: a, id: a.nextBlob, parser: mime.NewParser(), content: &staged{}}
+	a.nextBlob++
+	a.staged[st.id] = st.content
+	a.mu.Unlock()
+	if err := st.read(ctx, r); err != nil {
+		a.Discard(st.id)
+		return 0, err
+	}
+	return st.id, nil
+}
+
+// Discard is Account.
+func (a *account) Discard(id BlobID) {
+	a.mu.Lock()
+	s := a.staged[id]
+	delete(a.staged, id)
+	a.mu.Unlock()
+	if s != nil && s.stored {
+		a.sweep()
+	}
+}
+
+// stager reads one message.
+type stager struct {
+	account *account
+	id      BlobID
+	parser  *mime.Parser
+	content *staged
+	buf     []byte // octets that are not in chunks yet
+	cut     bool   // the header has been taken off
+	chunks  int64  // made
+}
+
+// read reads the message to its end.
+func (s *stager) read(ctx context.Context, r io.Reader) error {
+	s.buf = make([]byte, 0, firstBuffer)
+	for {
+		if len(s.buf) == cap(s.buf) {
+			if err := s.grow(ctx); err != nil {
+				return err
+			}
+		}
+		n, err := r.Read(s.buf[len(s.buf):cap(s.buf)])
+		_, _ = s.parser.Write(s.buf[len(s.buf) : len(s.buf)+n])
+		s.buf = s.buf[:len(s.buf)+n]
+		s.content.size += int64(n)
+		if errors.Is(err, io.EOF) {
+			s.finish()
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// grow makes room in the buffer.
+func (s *stager) grow(ctx context.Context) error {
+	if cap(s.buf) < stageBuffer {
+		s.buf = append(make([]byte, 0, min(4*cap(s.buf), stageBuffer)), s.buf...)
+		return nil
+	}
+	return s.flush(ctx)
+}
+
+// flush writes the whole chunks in the buffer: invisible, since nothing refers to them.
+func (s *stager) flush(ctx context.Context) error {
+	if header, whole := s.parser.Header(); !s.cut {
+		s.cutHeader(header, whole)
+	}
+	whole := len(s.buf) - len(s.buf)%chunkSize
+	chunks := split(s.chunks, s.buf[:whole])
+	err := s.account.with(func(d *db.DB) error {
+		return d.Write(ctx, func(tx *db.Tx) error {
+			if err := exec(tx.Conn, "INSERT OR IGNORE INTO content VALUES(?, 0)", int64(s.id)); err != nil {
+				return err
+			}
+			return writeChunks(tx.Conn, s.id, chunks)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	s.account.mu.Lock()
+	s.content.stored = true
+	s.account.mu.Unlock()
+	s.chunks += int64(len(chunks))
+	s.buf = s.buf[:copy(s.buf, s.buf[whole:])]
+	return nil
+}
+
+// cutHeader takes the header off the buffer, if it is to be cached.
+func (s *stager) cutHeader(header mime.Span, whole bool) {
+	s.cut = true
+	if whole && header.Len <= MaxCachedHeader {
+		s.content.header = append([]byte{}, s.buf[:header.Len]...)
+		s.buf = s.buf[:copy(s.buf, s.buf[header.Len:])]
+	}
+}
+
+// finish makes the rest of the message, and what is known of it, ready to be written.
+func (s *stager) finish() {
+	root := s.parser.Close()
+	c := s.content
+	if !s.cut && root.Header.Len <= MaxCachedHeader {
+		c.header, s.buf = s.buf[:root.Header.Len], s.buf[root.Header.Len:]
+	}
+	c.chunks = split(s.chunks, s.buf)
+	c.envelope = mime.AppendEnvelope(nil, root.Envelope)
+	c.structure = mime.AppendBodyStructure(nil, root)
+	c.body = mime.AppendBody(nil, root)
+	c.parts = mime.AppendParts(nil, root)
+}
+
+// write writes staged content, with its first reference.
+func (s *staged) write(conn *sqlite.Conn, blob BlobID) error {
+	err := exec(conn, "INSERT INTO content VALUES(?, 1) ON CONFLICT DO UPDATE SET refs = refs + 1", int64(blob))
+	if err != nil {
+		return err
+	}
+	err = execWith(conn, "INSERT INTO facts VALUES(?, ?, ?, ?, ?, ?)", func(st *sqlite.Stmt) {
+		bindInts(st, []int64{int64(blob), s.size})
+		for i, b := range [...][]byte{s.envelope, s.structure, s.body, s.parts} {
+			st.BindBytes(3+i, b)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if s.header != nil {
+		err = execWith(conn, "INSERT INTO header VALUES(?, ?, ?)", func(st *sqlite.Stmt) {
+			bindInts(st, []int64{int64(blob), int64(crc32.Checksum(s.header, castagnoli))})
+			st.BindBytes(3, s.header)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return writeChunks(conn, blob, s.chunks)
+}
