@@ -1,0 +1,95 @@
+package imapd
+
+import (
+	"context"
+	"time"
+
+	"posthouse/imapd/wire"
+	"posthouse/mailbox"
+)
+
+// appendItem is a form of the message in APPEND beside the literal.
+type appendItem struct {
+	name   string
+	binary bool // it is a literal8
+}
+
+// appendCommand is APPEND. Its literal is read while it runs.
+type appendCommand struct {
+	name     string
+	marks    mailbox.Marks
+	internal time.Time
+	body     wire.Literal
+	end      func() error // what must follow the literal
+}
+
+func parseAppend(p *parser) (runner, error) {
+	c := &appendCommand{}
+	if !(p.SP() && p.AString(&c.name) && p.SP() && p.appendOptions(c) && p.Literal(&c.body)) {
+		return nil, p.Err()
+	}
+	if c.body.Binary && !p.takesLiteral8() {
+		return nil, &wire.SyntaxError{Want: "a literal"}
+	}
+	c.end = func() error {
+		if !p.End() {
+			return p.Err()
+		}
+		return nil
+	}
+	return c, nil
+}
+
+// appendOptions decodes the flags and the date before the literal, with the spaces after them, if they are there.
+func (p *parser) appendOptions(c *appendCommand) bool {
+	return (!p.At('(') || p.flagList(&c.marks) && p.SP()) && (!p.At('"') || p.DateTime(&c.internal) && p.SP())
+}
+
+func (p *parser) takesLiteral8() bool {
+	for _, item := range p.table.appends {
+		if item.binary {
+			return true
+		}
+	}
+	return false
+}
+
+// run looks whether the message can be taken before it asks for it, and reads it straight into the store.
+func (c *appendCommand) run(ctx context.Context, s *session) (reply, error) {
+	box, err := s.destination(ctx, c.name)
+	if err != nil {
+		return reply{}, err
+	}
+	if box.NoSelect {
+		return reply{}, errTryCreate
+	}
+	if c.body.Size > s.server.opts.Limits.MessageSize {
+		return reply{}, errTooBig
+	}
+	blob, err := s.account.Stage(ctx, &c.body)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := c.verify(); err != nil {
+		s.account.Discard(blob)
+		return reply{}, err
+	}
+	applied, err := s.account.Apply(ctx, mailbox.Add{Box: box.ID, Blob: blob, Marks: c.marks, Internal: c.internal})
+	if err != nil {
+		s.account.Discard(blob)
+		return reply{}, err
+	}
+	result := applied.Results[0]
+	return done(appendUIDCode(result.UIDValidity, result.UIDs)), nil
+}
+
+// verify is what can be said only when the message is there.
+func (c *appendCommand) verify() error {
+	switch {
+	case c.body.NUL && c.body.Binary:
+		return errBinary
+	case c.body.NUL:
+		return errNUL
+	}
+	return c.end()
+}

@@ -1,0 +1,69 @@
+package imapd
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"posthouse/imapd/wire"
+	"posthouse/mailbox"
+)
+
+// dialect is what differs between a session of IMAP4rev1 and one that has enabled IMAP4rev2 (RFC 9051 appendix E), and nothing
+// else does.
+type dialect struct {
+	utf8 bool // names of mailboxes are in UTF-8: RFC 9051 §5.1
+	// rev2 leaves out what IMAP4rev2 dropped (RECENT, the UNSEEN code of SELECT, SEARCH responses) and adds what it requires (LIST and
+	// CLOSED with SELECT, ESEARCH responses).
+	rev2 bool
+}
+
+// name is the name of a mailbox as the client wrote it.
+func (d dialect) name(raw string) (string, error) {
+	if !d.utf8 {
+		return wire.DecodeUTF7(raw)
+	}
+	if !utf8.ValidString(raw) {
+		return "", errUTF8
+	}
+	return raw, nil
+}
+
+// appendName writes the name of a mailbox.
+func (d dialect) appendName(b []byte, name string) []byte {
+	if d.utf8 {
+		return wire.AppendUTF8(b, name)
+	}
+	return wire.AppendAString(b, wire.EncodeUTF7(name))
+}
+
+// appendListed tells of a mailbox that a command named: as RFC 9051 §6.3.2 requires of SELECT, and wherever its name is another one than
+// the client wrote (§6.3.9.7 OLDNAME).
+func (d dialect) appendListed(b []byte, box mailbox.Box, asked string) []byte {
+	renamed := asked != box.Name && !strings.EqualFold(asked, mailbox.Inbox)
+	b = append(b, "* LIST ("...)
+	if box.Special != "" {
+		b = append(append(b, '\\'), box.Special...)
+	}
+	b = append(b, `) "`+mailbox.Separator+`" `...)
+	b = d.appendName(b, box.Name)
+	if renamed {
+		b = append(d.appendName(append(b, ` ("OLDNAME" (`...), asked), "))"...)
+	}
+	return append(b, "\r\n"...)
+}
+
+// appendClosed tells that the mailbox selected before is not any more: RFC 9051 §7.1 CLOSED.
+func (d dialect) appendClosed(b []byte) []byte {
+	if !d.rev2 {
+		return b
+	}
+	return append(b, "* OK [CLOSED] Previous mailbox is now closed\r\n"...)
+}
+
+// appendRecent tells that no message is recent, which a client of IMAP4rev1 must be told: RFC 3501 §6.3.1.
+func (d dialect) appendRecent(b []byte) []byte {
+	if d.rev2 {
+		return b
+	}
+	return append(b, "* 0 RECENT\r\n"...)
+}

@@ -1,0 +1,45 @@
+package imapd
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+func enable() extension {
+	return extension{
+		name: "ENABLE", rfc: "RFC 5161",
+		commands: []command{{name: "ENABLE", rfc: "RFC 9051 §6.3.1", in: loggedIn, parse: parseEnable}},
+	}
+}
+
+type enableCommand struct{ names []imap.Cap }
+
+func parseEnable(p *parser) (runner, error) {
+	c := &enableCommand{}
+	for !p.AtEnd() {
+		var name string
+		if !p.SP() || !p.Atom(&name) {
+			return nil, p.Err()
+		}
+		c.names = append(c.names, imap.Cap(strings.ToUpper(name)))
+	}
+	if c.names == nil && !p.SP() {
+		return nil, p.Err()
+	}
+	return c, nil
+}
+
+// run enables what can be, and passes over the rest: RFC 9051 §6.3.1.
+func (c *enableCommand) run(_ context.Context, s *session) (reply, error) {
+	b := append(s.out.Available(), "* ENABLED"...)
+	for _, e := range s.server.table.extensions {
+		if e.enable != nil && slices.Contains(c.names, imap.Cap(strings.ToUpper(e.name))) {
+			e.enable(s)
+			b = append(append(b, ' '), e.name...)
+		}
+	}
+	return reply{}, s.out.Advance(append(b, "\r\n"...))
+}

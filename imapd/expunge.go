@@ -1,0 +1,88 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"posthouse/imapd/wire"
+	"posthouse/mailbox"
+)
+
+type expungeCommand struct {
+	set wire.Set // of UID EXPUNGE
+	all bool
+}
+
+func parseExpunge(p *parser) (runner, error) {
+	if !p.End() {
+		return nil, p.Err()
+	}
+	return &expungeCommand{all: true}, nil
+}
+
+func uidPlus() extension {
+	return extension{
+		name: "UIDPLUS", rfc: "RFC 4315",
+		commands: []command{{name: "UID EXPUNGE", rfc: "RFC 9051 §6.4.9", in: selected, parse: parseUIDExpunge}},
+	}
+}
+
+func parseUIDExpunge(p *parser) (runner, error) {
+	c := &expungeCommand{}
+	if !p.SP() || !p.Set(&c.set) || !p.End() {
+		return nil, p.Err()
+	}
+	return c, nil
+}
+
+// run leaves telling to the end of the command.
+func (c *expungeCommand) run(ctx context.Context, s *session) (reply, error) {
+	if s.view.readOnly {
+		return reply{}, errReadOnly
+	}
+	uids := mailbox.AllUIDs()
+	if !c.all {
+		sel, err := s.view.resolve(c.set, byUID)
+		if err != nil {
+			return reply{}, err
+		}
+		uids = s.view.uids(sel)
+	}
+	return reply{}, s.expunge(ctx, s.view, uids)
+}
+
+func (s *session) expunge(ctx context.Context, v *view, uids mailbox.UIDSet) error {
+	if len(uids) == 0 {
+		return nil
+	}
+	_, err := s.account.Apply(ctx, mailbox.Expunge{Box: v.box, UIDs: uids})
+	return err
+}
+
+// runClose expunges without telling, and deselects: RFC 9051 §6.4.1.
+func runClose(ctx context.Context, s *session) (reply, error) {
+	v := s.view
+	s.view = nil
+	if v.readOnly {
+		return reply{}, nil
+	}
+	err := s.expunge(ctx, v, mailbox.AllUIDs())
+	if errors.Is(err, mailbox.ErrNoBox) { // It has no NO; and there is nothing left to expunge.
+		err = nil
+	}
+	return reply{}, err
+}
+
+// appendUIDCode is the response code of APPEND: RFC 9051 §7.1 APPENDUID.
+func appendUIDCode(validity uint32, uids mailbox.UIDSet) string {
+	b := strconv.AppendUint([]byte("APPENDUID "), uint64(validity), 10)
+	return string(appendUIDs(append(b, ' '), uids))
+}
+
+// copyUIDCode is the response code of COPY and MOVE: RFC 9051 §7.1 COPYUID.
+func copyUIDCode(r mailbox.Result) string {
+	b := strconv.AppendUint([]byte("COPYUID "), uint64(r.UIDValidity), 10)
+	b = appendUIDs(append(b, ' '), r.Source)
+	return string(appendUIDs(append(b, ' '), r.UIDs))
+}

@@ -1,0 +1,122 @@
+package imapd
+
+import (
+	"posthouse/mailbox"
+)
+
+// extension is a capability with all that it adds. The two revisions of IMAP are extensions like the others.
+type extension struct {
+	name     string // as in CAPABILITY
+	rfc      string
+	offered  func(*session) bool // nil: always
+	commands []command
+	fetch    []fetchItem
+	search   []searchKey
+	returns  []searchOption
+	status   []statusItem
+	selects  []selectParam
+	stores   []storeModifier
+	lists    []listOption
+	creates  []createParam
+	appends  []appendItem
+	enable   func(*session) // what ENABLE does; nil: it need not be enabled
+}
+
+// extensions are all there are, in the order of CAPABILITY. (It is a function, since a variable would be an initialization cycle.)
+func extensions() []extension {
+	return []extension{
+		rev1(),
+		rev2(),
+		startTLS(),
+		loginDisabled(),
+		saslIR(),
+		authPlain(),
+		literalPlus(),
+		enable(),
+		id(),
+		idle(),
+		namespace(),
+		unselect(),
+		uidPlus(),
+		move(),
+		children(),
+		listExtended(),
+		listStatus(),
+		specialUse(),
+		createSpecialUse(),
+		statusSize(),
+		esearch(),
+		searchRes(),
+		binary(),
+	}
+}
+
+// table is what the extensions add up to, by name.
+type table struct {
+	extensions []extension
+	commands   map[string]*command
+	fetch      map[string]fetchItem
+	search     map[string]searchKey
+	returns    map[string]searchOption
+	status     map[string]statusItem
+	selects    map[string]selectParam
+	stores     map[string]storeModifier
+	lists      map[string]listOption
+	creates    map[string]createParam
+	appends    []appendItem
+}
+
+func newTable(all []extension) *table {
+	t := &table{extensions: all, commands: make(map[string]*command)}
+	for _, e := range all {
+		for i := range e.commands {
+			t.commands[e.commands[i].name] = &e.commands[i]
+		}
+		t.appends = append(t.appends, e.appends...)
+	}
+	t.fetch = collect(all, func(e extension) []fetchItem { return e.fetch })
+	t.search = collect(all, func(e extension) []searchKey { return e.search })
+	t.returns = collect(all, func(e extension) []searchOption { return e.returns })
+	t.status = collect(all, func(e extension) []statusItem { return e.status })
+	t.selects = collect(all, func(e extension) []selectParam { return e.selects })
+	t.stores = collect(all, func(e extension) []storeModifier { return e.stores })
+	t.lists = collect(all, func(e extension) []listOption { return e.lists })
+	t.creates = collect(all, func(e extension) []createParam { return e.creates })
+	return t
+}
+
+// named is a row of a slot.
+type named interface{ label() string }
+
+func collect[R named](all []extension, slot func(extension) []R) map[string]R {
+	rows := make(map[string]R)
+	for _, e := range all {
+		for _, row := range slot(e) {
+			rows[row.label()] = row
+		}
+	}
+	return rows
+}
+
+// The slots whose rows are nothing but parsing and one effect; those of FETCH, SEARCH, STATUS and LIST are in their commands' files.
+type (
+	// selectParam is a parameter of SELECT and EXAMINE: RFC 4466 §2.2.
+	selectParam struct {
+		name  string
+		parse func(*parser) (func(*selectCommand), bool)
+	}
+	// storeModifier is a modifier of STORE: RFC 4466 §2.5.
+	storeModifier struct {
+		name  string
+		parse func(*parser) (func(*mailbox.SetFlags), bool)
+	}
+	// createParam is a parameter of CREATE: RFC 4466 §2.3.
+	createParam struct {
+		name  string
+		parse func(*parser) (func(*mailbox.CreateBox) error, bool)
+	}
+)
+
+func (p selectParam) label() string   { return p.name }
+func (m storeModifier) label() string { return m.name }
+func (p createParam) label() string   { return p.name }

@@ -1,0 +1,350 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"posthouse/imapd/wire"
+	"posthouse/mail"
+	"posthouse/mail/mime"
+	"posthouse/mailbox"
+)
+
+// fetchItem is a data item of FETCH, by its name; "BODY[" is the one with a section.
+type fetchItem struct {
+	name  string
+	parse func(*parser) (fetcher, bool)
+}
+
+func (i fetchItem) label() string { return i.name }
+
+// fetcher writes one data item of messages, one after the other.
+type fetcher interface {
+	// wants is what it needs of the facts.
+	wants() mailbox.FactSet
+	// reads tells whether it sets \Seen.
+	reads() bool
+	// write appends the item; or appends nothing, and the streamer does it when no facts are held any more.
+	write(b []byte, t *target) ([]byte, streamer)
+}
+
+// streamer writes an item that needs the message's octets.
+type streamer interface {
+	// prepare finds out what there is to write; after it, only a failing disk or client is in the way.
+	prepare(ctx context.Context, m *opened) error
+	stream(w *wire.Writer, m *opened) error
+}
+
+// target is the message being written.
+type target struct {
+	message  *mailbox.Message
+	keywords []string
+	facts    *mailbox.Facts // as far as wants said; nil if nothing was
+}
+
+// opened is a message whose octets are read.
+type opened struct {
+	mail.Content
+	account mailbox.Account
+	blob    mailbox.BlobID
+}
+
+// parts hands out the message's structure, which is valid until f returns.
+func (m *opened) parts(ctx context.Context, f func(*mime.Part)) error {
+	for facts, err := range m.account.Facts(ctx, mailbox.WantParts, slices.Values([]mailbox.BlobID{m.blob})) {
+		if err != nil {
+			return err
+		}
+		f(facts.Parts)
+		return nil
+	}
+	return mailbox.ErrNoBlob
+}
+
+// plain is an item that is always there.
+type plain struct {
+	want   mailbox.FactSet
+	append func(b []byte, t *target) []byte
+}
+
+func (i *plain) wants() mailbox.FactSet                       { return i.want }
+func (i *plain) reads() bool                                  { return false }
+func (i *plain) write(b []byte, t *target) ([]byte, streamer) { return i.append(b, t), nil }
+func (i *plain) parse(*parser) (fetcher, bool)                { return i, true }
+
+var (
+	flagsItem = &plain{append: func(b []byte, t *target) []byte {
+		return appendFlags(append(b, "FLAGS "...), t.message.Flags, t.keywords)
+	}}
+	uidItem = &plain{append: func(b []byte, t *target) []byte {
+		return wire.AppendNumber(append(b, "UID "...), t.message.UID)
+	}}
+	dateItem = &plain{append: func(b []byte, t *target) []byte {
+		return wire.AppendDateTime(append(b, "INTERNALDATE "...), t.message.Internal, t.message.Zone)
+	}}
+	sizeItem = &plain{append: func(b []byte, t *target) []byte {
+		return wire.AppendNumber(append(b, "RFC822.SIZE "...), t.message.Size)
+	}}
+	envelopeItem = &plain{want: mailbox.WantEnvelope, append: func(b []byte, t *target) []byte {
+		return append(append(b, "ENVELOPE "...), t.facts.Envelope...)
+	}}
+	bodyItem = &plain{want: mailbox.WantBody, append: func(b []byte, t *target) []byte {
+		return append(append(b, "BODY "...), t.facts.Body...)
+	}}
+	structureItem = &plain{want: mailbox.WantBodyStructure, append: func(b []byte, t *target) []byte {
+		return append(append(b, "BODYSTRUCTURE "...), t.facts.BodyStructure...)
+	}}
+)
+
+// fetchItems are the data items of RFC 9051 §6.4.5 and RFC 3501 §6.4.5.
+func fetchItems() []fetchItem {
+	return []fetchItem{
+		{"FLAGS", flagsItem.parse},
+		{"UID", uidItem.parse},
+		{"INTERNALDATE", dateItem.parse},
+		{"RFC822.SIZE", sizeItem.parse},
+		{"ENVELOPE", envelopeItem.parse},
+		{"BODY", bodyItem.parse},
+		{"BODYSTRUCTURE", structureItem.parse},
+		{"BODY[", func(p *parser) (fetcher, bool) { return p.bodySection(true) }},
+		{"BODY.PEEK[", func(p *parser) (fetcher, bool) { return p.bodySection(false) }},
+		{"RFC822", oldItem("RFC822", section{}, true)},
+		{"RFC822.HEADER", oldItem("RFC822.HEADER", section{text: "HEADER"}, false)},
+		{"RFC822.TEXT", oldItem("RFC822.TEXT", section{text: "TEXT"}, true)},
+	}
+}
+
+// macros stand alone: RFC 9051 §6.4.5.
+var macros = map[string][]fetcher{
+	"ALL":  {flagsItem, dateItem, sizeItem, envelopeItem},
+	"FAST": {flagsItem, dateItem, sizeItem},
+	"FULL": {flagsItem, dateItem, sizeItem, envelopeItem, bodyItem},
+}
+
+type fetchCommand struct {
+	by    numbering
+	set   wire.Set
+	items []fetcher
+}
+
+func parseFetch(p *parser, by numbering) (runner, error) {
+	c := &fetchCommand{by: by}
+	if !(p.SP() && p.Set(&c.set) && p.SP() && p.fetchItems(&c.items) && p.End()) {
+		return nil, p.Err()
+	}
+	if by == byUID && !slices.Contains(c.items, fetcher(uidItem)) { // RFC 9051 §6.4.9: every answer has it.
+		c.items = slices.Insert(c.items, 0, fetcher(uidItem))
+	}
+	return c, nil
+}
+
+func (p *parser) fetchItems(items *[]fetcher) bool {
+	if p.At('(') {
+		return p.List1(func() bool { return p.fetchItem(items) })
+	}
+	var name string
+	if !p.Label(&name) {
+		return false
+	}
+	if macro, ok := macros[name]; ok {
+		*items = slices.Clone(macro)
+		return true
+	}
+	return p.namedItem(name, items)
+}
+
+func (p *parser) fetchItem(items *[]fetcher) bool {
+	var name string
+	return p.Label(&name) && p.namedItem(name, items)
+}
+
+// namedItem decodes what follows the name of an item.
+func (p *parser) namedItem(name string, items *[]fetcher) bool {
+	if p.At('[') && p.Special('[') {
+		name += "["
+	}
+	row, known := p.table.fetch[name]
+	switch {
+	case !known:
+		return p.Refuse(errItem)
+	case len(*items) >= maxFetchItems:
+		return p.Refuse(errTooMany)
+	}
+	item, ok := row.parse(p)
+	*items = append(*items, item)
+	return ok
+}
+
+func (c *fetchCommand) run(ctx context.Context, s *session) (reply, error) {
+	sel, err := s.view.resolve(c.set, c.by)
+	if err != nil {
+		return reply{}, err
+	}
+	f := &fetching{s: s, items: c.items}
+	reads := false
+	for _, item := range c.items {
+		f.want |= item.wants()
+		reads = reads || item.reads()
+	}
+	if reads && !s.view.readOnly {
+		seen, err := s.markSeen(ctx, sel)
+		if err != nil {
+			return reply{}, err
+		}
+		if !slices.Contains(c.items, fetcher(flagsItem)) {
+			f.changed = seen
+		}
+	}
+	f.at = s.view.walk(sel)
+	if err := f.all(ctx); err != nil {
+		return reply{}, err
+	}
+	if f.missing {
+		return reply{}, errGone
+	}
+	return reply{}, nil
+}
+
+// markSeen sets \Seen of the messages that lack it, in one change, and returns them: the answer has their new flags, as RFC 9051
+// §6.4.5 asks for.
+func (s *session) markSeen(ctx context.Context, sel selection) (mailbox.UIDSet, error) {
+	var unseen mailbox.UIDSet
+	for _, m := range s.view.each(sel) {
+		if m.Flags&mailbox.Seen == 0 {
+			unseen = unseen.Append(m.UID)
+		}
+	}
+	if unseen == nil {
+		return nil, nil
+	}
+	change := flagChange{uids: unseen, op: mailbox.AddFlags, marks: mailbox.Marks{System: mailbox.Seen}}
+	if _, err := s.account.Apply(ctx, change.mutation(s.view.box)); err != nil {
+		return nil, err
+	}
+	return unseen, s.sync(ctx, telling{silent: &change}) // No position changes: no EXPUNGE is told now.
+}
+
+// fetching is a FETCH on its way through the messages.
+type fetching struct {
+	s       *session
+	items   []fetcher
+	want    mailbox.FactSet
+	changed mailbox.UIDSet // messages whose flags are told with the items
+	at      cursor         // before the next message
+	missing bool           // a message was expunged meanwhile
+
+	buf     []byte         // the answer so far
+	begin   int            // where the last message begins in it
+	blob    mailbox.BlobID // of the last message
+	pending []streamer     // its items that need its octets
+}
+
+func (f *fetching) all(ctx context.Context) error {
+	for more := true; more; {
+		f.pending = f.pending[:0]
+		f.buf = f.s.out.Available()
+		var err error
+		if more, err = f.fill(ctx); err == nil && len(f.pending) > 0 {
+			err = f.open(ctx)
+		}
+		if err = errors.Join(err, f.s.out.Advance(f.buf), ctx.Err()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fill appends messages until the buffer is full or one has to be opened; then there may be more. While it holds facts, nothing is
+// written to the client.
+func (f *fetching) fill(ctx context.Context) (more bool, err error) {
+	if f.want == 0 {
+		for pos, m, ok := f.at.next(); ok; pos, m, ok = f.at.next() {
+			if f.message(pos, m, nil) {
+				return true, nil
+			}
+		}
+		return false, nil
+	}
+	for k, err := range f.s.facts(ctx, f.want, &f.at) {
+		switch {
+		case err != nil:
+			return false, err
+		case k.Facts == nil:
+			f.missing = true
+		case f.message(k.pos, k.message, k.Facts):
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// message appends the data of a message, but for what needs its octets. It tells whether no more shall be appended.
+func (f *fetching) message(pos int, m *mailbox.Message, facts *mailbox.Facts) bool {
+	t := target{message: m, keywords: f.s.view.told.Keywords, facts: facts}
+	f.begin, f.blob = len(f.buf), m.Blob
+	b := f.s.view.beginFetch(f.buf, pos)
+	if f.changed.Contains(m.UID) {
+		b = append(flagsItem.append(b, &t), ' ')
+	}
+	for _, item := range f.items {
+		written, rest := item.write(b, &t)
+		if rest != nil {
+			f.pending = append(f.pending, rest)
+			continue
+		}
+		b = append(written, ' ')
+	}
+	if len(f.pending) == 0 {
+		b = append(b[:len(b)-1], ")\r\n"...) // in place of the last space
+	}
+	f.buf = b
+	return len(f.pending) > 0 || len(b) >= wire.MaxBuffered
+}
+
+// open appends what needs the octets of the last message. If it is gone, nothing of it is written.
+func (f *fetching) open(ctx context.Context) error {
+	content, err := f.s.account.Open(ctx, f.blob)
+	if err != nil {
+		return f.drop(err)
+	}
+	defer content.Close() //nolint:errcheck // it was only read
+	m := &opened{content, f.s.account, f.blob}
+	for _, item := range f.pending {
+		if err := item.prepare(ctx, m); err != nil {
+			return f.drop(err)
+		}
+	}
+	out := f.s.out
+	err = out.Advance(f.buf)
+	for i, item := range f.pending {
+		if i > 0 {
+			err = errors.Join(err, out.WriteString(" "))
+		}
+		if err = errors.Join(err, item.stream(out, m)); err != nil {
+			f.s.cut(err)
+			f.buf = out.Available()
+			return err
+		}
+	}
+	f.buf = append(out.Available(), ")\r\n"...)
+	return nil
+}
+
+// drop takes back what was begun of the last message.
+func (f *fetching) drop(err error) error {
+	f.buf = f.buf[:f.begin]
+	if errors.Is(err, mailbox.ErrNoBlob) {
+		f.missing = true
+		return nil
+	}
+	return err
+}
+
+// cut ends a session in the middle of an answer that cannot be completed, since a literal was promised.
+func (s *session) cut(err error) {
+	if s.out.Err() == nil {
+		s.log.Error("answer cut off", "err", err)
+	}
+	s.out.Fail(err)
+}

@@ -1,0 +1,95 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"posthouse/mailbox"
+)
+
+// idle is RFC 2177.
+func idle() extension {
+	return extension{
+		name: "IDLE", rfc: "RFC 2177",
+		commands: []command{{name: "IDLE", rfc: "RFC 9051 §6.3.13", in: loggedIn, parse: parseIdle}},
+	}
+}
+
+// idleCommand waits for a line, and tells of changes meanwhile.
+type idleCommand struct{ p *parser }
+
+func parseIdle(p *parser) (runner, error) {
+	if !p.End() {
+		return nil, p.Err()
+	}
+	return &idleCommand{p}, nil
+}
+
+func (c *idleCommand) run(ctx context.Context, s *session) (reply, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changes, err := s.changes(ctx)
+	if err == nil {
+		err = s.tellNow(ctx, "+ Idling\r\n")
+	}
+	if err == nil {
+		err = c.wait(ctx, s, changes)
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	line, err := c.p.continuation()
+	if err == nil && !strings.EqualFold(line, "DONE") {
+		err = errDone
+	}
+	return reply{}, err
+}
+
+// wait tells of changes until the client sends something or is gone. While another goroutine waits for that, this one alone writes.
+func (c *idleCommand) wait(ctx context.Context, s *session, changes <-chan mailbox.ModSeq) error {
+	s.link.beforeRead = nil
+	heard := make(chan struct{})
+	go func() {
+		defer close(heard)
+		s.link.await()
+		c.p.Wait()
+		s.link.begin()
+	}()
+	defer func() {
+		<-heard
+		s.link.beforeRead = s.out.Flush
+	}()
+	for {
+		select {
+		case <-heard:
+			return nil
+		case _, open := <-changes:
+			if !open {
+				changes = nil
+			}
+			if err := s.tellNow(ctx, ""); err != nil {
+				s.link.wake()
+				return err
+			}
+		}
+	}
+}
+
+// changes are hints that the selected mailbox may have changed; none if there is no mailbox.
+func (s *session) changes(ctx context.Context) (<-chan mailbox.ModSeq, error) {
+	if s.view == nil {
+		return nil, nil
+	}
+	return s.account.Watch(ctx)
+}
+
+// tellNow sends what has changed, and a line after it.
+func (s *session) tellNow(ctx context.Context, line string) error {
+	err := s.sync(ctx, telling{expunge: true})
+	if err != nil && !s.ended && s.out.Err() == nil { // The next change, or the next command, may find it better.
+		s.log.Error("cannot look for changes", "err", err)
+		err = nil
+	}
+	return errors.Join(err, s.out.WriteString(line), s.out.Flush())
+}

@@ -1,0 +1,77 @@
+package imapd
+
+import (
+	"time"
+
+	"posthouse/imapd/wire"
+)
+
+// Limits of a server. A zero field means the default beside it.
+type Limits struct {
+	MessageSize        int64         // octets of a message that is appended; 50 MiB
+	Sessions           int           // in all; 20,000
+	SessionsPerNetwork int           // of one IPv4 address or IPv6 /64; 200
+	SessionsPerAccount int           // 100
+	LoginTime          time.Duration // from connecting to being authenticated; 2 minutes
+	IdleTime           time.Duration // between commands, and in IDLE; RFC 9051 §5.4 asks for 30 minutes, here 31
+	CommandTime        time.Duration // to wait for the next octets of a command that has begun; 2 minutes
+	WriteTime          time.Duration // for a client to take 64 KiB; 2 minutes
+	LoginDelay         time.Duration // of the answer to a failed login, doubled by each further one; 1 second
+}
+
+func (l Limits) withDefaults() Limits {
+	orSize := func(n *int64, v int64) { *n = or(*n, v) }
+	orSize(&l.MessageSize, 50<<20)
+	for _, d := range []struct {
+		at    *int
+		value int
+	}{{&l.Sessions, 20_000}, {&l.SessionsPerNetwork, 200}, {&l.SessionsPerAccount, 100}} {
+		*d.at = or(*d.at, d.value)
+	}
+	for _, d := range []struct {
+		at    *time.Duration
+		value time.Duration
+	}{
+		{&l.LoginTime, 2 * time.Minute}, {&l.IdleTime, 31 * time.Minute}, {&l.CommandTime, 2 * time.Minute},
+		{&l.WriteTime, 2 * time.Minute}, {&l.LoginDelay, time.Second},
+	} {
+		*d.at = or(*d.at, d.value)
+	}
+	return l
+}
+
+func or[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}
+
+// Limits of one session.
+const (
+	maxFailedLogins  = 4   // then BYE
+	maxEarlyErrors   = 10  // commands answered BAD before authentication; then BYE
+	maxErrors        = 100 // the same afterwards
+	maxIDPairs       = 30  // RFC 2971 §3.3
+	maxIDField       = 30
+	maxIDValue       = 1024
+	maxSectionDepth  = 100 // as mime.MaxDepth
+	maxFetchItems    = 200
+	maxSearchKeys    = 1000
+	maxSearchStrings = 50 // that are looked for in bodies at a time
+	maxPatterns      = 100
+	maxFieldNames    = 200
+	maxFlags         = 100 // in one command
+)
+
+// earlyLimits hold before authentication, when memory is given to strangers. A SASL response may take 4 KiB (RFC 4422 names none;
+// PLAIN in RFC 4616 §2 needs three times 255 octets of name and password).
+func earlyLimits() wire.Limits {
+	return wire.Limits{Line: 8 << 10, Literal: 4 << 10, Depth: 8, Discard: 64 << 10}
+}
+
+// lateLimits hold afterwards: RFC 2683 §3.2.1.5 asks for lines of 8,000 octets at least; clients send longer sets of messages.
+func lateLimits(messageSize int64) wire.Limits {
+	return wire.Limits{Line: 64 << 10, Literal: 64 << 10, Depth: 50, Discard: 2*messageSize + 1<<20}
+}

@@ -1,0 +1,137 @@
+package imapd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// errClosing is what reading gives between commands when the server shuts down.
+var errClosing = errors.New("imapd: shutting down")
+
+// link is a session's connection: its deadlines, its TLS, and how it is told to end between commands and not in the middle of one.
+type link struct {
+	limits *Limits
+	// beforeRead is called when all input is used up: what has been answered is sent then. Nil: not while another goroutine writes.
+	beforeRead func() error
+	until      time.Time // the end of all reading before authentication; zero afterwards
+
+	mu      sync.Mutex
+	conn    net.Conn
+	waiting bool // for a command, nothing of which has come
+	closing bool
+}
+
+// await says that the next octet will be a command's first. It is false if there shall be no more commands.
+func (l *link) await() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = true
+	return !l.closing
+}
+
+// begin says that a command is being read or run.
+func (l *link) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = false
+}
+
+// stop has the session end after the command that runs, if one does.
+func (l *link) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closing = true
+	if l.waiting {
+		l.conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a connection that fails has ended
+	}
+}
+
+// wake ends a Read that waits.
+func (l *link) wake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a connection that fails has ended
+}
+
+// stopping tells whether stop was called.
+func (l *link) stopping() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closing
+}
+
+// Read reads with the deadline of what is awaited.
+func (l *link) Read(p []byte) (int, error) {
+	if l.beforeRead != nil {
+		if err := l.beforeRead(); err != nil {
+			return 0, err
+		}
+	}
+	conn, err := l.armed()
+	if err != nil {
+		return 0, err
+	}
+	n, err := conn.Read(p)
+	if n > 0 {
+		l.begin()
+	}
+	return n, err
+}
+
+func (l *link) armed() (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing && l.waiting {
+		return nil, errClosing
+	}
+	limit := l.limits.CommandTime
+	if l.waiting {
+		limit = l.limits.IdleTime
+	}
+	deadline := time.Now().Add(limit)
+	if !l.until.IsZero() && l.until.Before(deadline) {
+		deadline = l.until
+	}
+	return l.conn, l.conn.SetReadDeadline(deadline)
+}
+
+// Write writes; a client that takes nothing ends the session.
+func (l *link) Write(p []byte) (int, error) {
+	if err := l.conn.SetWriteDeadline(time.Now().Add(l.limits.WriteTime)); err != nil {
+		return 0, err
+	}
+	return l.conn.Write(p)
+}
+
+// startTLS does the server's handshake: on the connection as it is, or with a configuration on top of it.
+func (l *link) startTLS(ctx context.Context, config *tls.Config) error {
+	conn, isTLS := l.conn.(*tls.Conn)
+	if !isTLS {
+		conn = tls.Server(l.conn, config)
+	}
+	ctx, cancel := context.WithDeadline(ctx, l.until)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conn = conn
+	return nil
+}
+
+// secure tells whether nobody else can read what is said.
+func (l *link) secure() bool {
+	_, isTLS := l.conn.(*tls.Conn)
+	return isTLS
+}
+
+func (l *link) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conn.Close()
+}

@@ -1,0 +1,148 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+
+	"posthouse/directory"
+	"posthouse/imapd/wire"
+	"posthouse/mailbox"
+)
+
+// reply is a status response (RFC 9051 §7.1), which is also what a command fails with. The zero value is an OK.
+type reply struct {
+	status status
+	code   string // without its brackets
+	text   string // a constant; empty after an OK: the command is completed
+}
+
+// status is the first word of a reply.
+type status uint8
+
+const (
+	statusOK status = iota
+	statusNO
+	statusBAD
+)
+
+var statusNames = [...]string{"OK", "NO", "BAD"}
+
+func (s status) String() string { return statusNames[s] }
+
+func (r reply) Error() string { return r.status.String() + " [" + r.code + "] " + r.text }
+
+func done(code string) reply     { return reply{code: code} }
+func no(code, text string) reply { return reply{statusNO, code, text} }
+func bad(text string) reply      { return reply{statusBAD, "", text} }
+
+// append writes it after its tag or "*".
+func (r reply) append(b []byte) []byte {
+	b = append(b, ' ')
+	b = append(b, r.status.String()...)
+	if r.code != "" {
+		b = append(b, " ["...)
+		b = append(b, r.code...)
+		b = append(b, ']')
+	}
+	b = append(b, ' ')
+	b = append(b, r.text...)
+	return append(b, "\r\n"...)
+}
+
+// What commands answer beside what follows from errors of others.
+var (
+	errUnknownCommand = bad("Unknown command")
+	errTag            = bad("A command begins with a tag of at most 128 characters and a space")
+	errState          = bad("Not in this state")
+	errLoginDisabled  = no("PRIVACYREQUIRED", "Use TLS to log in")
+	errMechanism      = no("CANNOT", "Unknown authentication mechanism")
+	errCanceled       = bad("Authentication canceled")
+	errBase64         = bad("Not base64")
+	errSASL           = bad("Not a response of that mechanism")
+	errAuthorization  = no("AUTHORIZATIONFAILED", "Only as yourself")
+	errAccountLimit   = no("LIMIT", "Too many sessions of this account")
+	errTLSOn          = bad("TLS is on already")
+	errNoTLS          = no("CANNOT", "There is no TLS here")
+	errReadOnly       = no("NOPERM", "The mailbox is selected read-only")
+	errNumber         = bad("No message has that number")
+	errUTF7           = no("CANNOT", "Mailbox names are in modified UTF-7, until IMAP4rev2 is enabled")
+	errUTF8           = no("CANNOT", "Mailbox names are in UTF-8")
+	errTryCreate      = no("TRYCREATE", "No such mailbox")
+	errUseAttr        = no("USEATTR", "A mailbox cannot have that use")
+	errTooBig         = no("TOOBIG", "The message is too big")
+	errBinary         = no("UNKNOWN-CTE", "Messages with NUL octets are not kept")
+	errNUL            = bad("A NUL is in the message")
+	errUnknownCTE     = no("UNKNOWN-CTE", "The part's encoding cannot be decoded")
+	errNotLeaf        = no("CANNOT", "Only parts without parts of their own are decoded")
+	errGone           = no("EXPUNGEISSUED", "Some of the messages are expunged")
+	errCharset        = no("BADCHARSET (US-ASCII UTF-8)", "Unknown charset")
+	errTooMany        = bad("Too many arguments")
+	errOption         = bad("Unknown option")
+	errDone           = bad("Expected DONE")
+	errItem           = bad("Unknown data item")
+	errKey            = bad("Unknown search key")
+	errFlag           = bad("Not a flag that can be set")
+	errAgain          = bad("Given twice")
+	errRecursive      = bad("RECURSIVEMATCH needs another selection option")
+	errServerBug      = no("SERVERBUG", "Internal error")
+)
+
+// replies says what errors of other rooms are to a client. It is the only place that does; a test enumerates every sentinel.
+var replies = []struct {
+	err   error
+	reply reply
+	grave bool // for the log
+}{
+	{mailbox.ErrNoBox, no("NONEXISTENT", "No such mailbox"), false},
+	{mailbox.ErrBoxExists, no("ALREADYEXISTS", "That mailbox exists"), false},
+	{mailbox.ErrBoxName, no("CANNOT", "A mailbox cannot have that name"), false},
+	{mailbox.ErrInbox, no("CANNOT", "INBOX can be neither deleted nor replaced"), false},
+	{mailbox.ErrHasChildren, no("HASCHILDREN", "The mailbox has children"), false},
+	{mailbox.ErrSpecialUse, no("USEATTR", "Another mailbox has that use"), false},
+	{mailbox.ErrNoBlob, errGone, false},
+	{mailbox.ErrOverQuota, no("OVERQUOTA", "Over quota"), false},
+	{mailbox.ErrLimit, no("LIMIT", "Too many mailboxes, keywords or messages"), false},
+	{mailbox.ErrFull, no("UNAVAILABLE", "No space left; try again later"), true},
+	{mailbox.ErrFailed, no("UNAVAILABLE", "Storage failed; try again later"), true},
+	{mailbox.ErrCorrupt, no("CORRUPTION", "Mailbox damaged"), true},
+	{mailbox.ErrClosed, no("UNAVAILABLE", "Closing; try again later"), false},
+
+	{directory.ErrCredentials, no("AUTHENTICATIONFAILED", "Wrong name or password"), false},
+	{directory.ErrDisabled, no("CONTACTADMIN", "The account is disabled"), false},
+	{directory.ErrUnavailable, no("UNAVAILABLE", "Cannot authenticate now; try again later"), true},
+	{directory.ErrNotLocal, errServerBug, true},
+	{directory.ErrNoAddress, errServerBug, true},
+	{directory.ErrNoAccount, errServerBug, true},
+	{directory.ErrNoDomain, errServerBug, true},
+	{directory.ErrExists, errServerBug, true},
+	{directory.ErrNotOwner, errServerBug, true},
+	{directory.ErrAliasLoop, errServerBug, true},
+
+	{wire.ErrLine, bad("The command is too long"), false},
+	{wire.ErrLiteral, reply{statusBAD, "TOOBIG", "The literal is too big"}, false},
+	{wire.ErrDepth, bad("Nested too deeply"), false},
+	{wire.ErrLineEnd, bad("A line ends in CRLF, and has no other CR or LF"), false},
+	{wire.ErrNUL, bad("A NUL is in the command"), false},
+	{wire.ErrUnframed, bad("The command is too long"), false},
+	{wire.ErrUTF7, errUTF7, false},
+
+	{context.Canceled, no("UNAVAILABLE", "Closing; try again later"), false},
+	{context.DeadlineExceeded, no("UNAVAILABLE", "Timed out; try again later"), true},
+}
+
+// replyTo is the reply that an error means, and whether the log should know.
+func replyTo(err error) (r reply, grave bool) {
+	if errors.As(err, &r) {
+		return r, r == errServerBug
+	}
+	var syntax *wire.SyntaxError
+	if errors.As(err, &syntax) {
+		return bad("Expected " + syntax.Want), false
+	}
+	for _, known := range replies {
+		if errors.Is(err, known.err) {
+			return known.reply, known.grave
+		}
+	}
+	return errServerBug, true
+}

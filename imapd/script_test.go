@@ -1,0 +1,185 @@
+package imapd
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"posthouse/crypto/password"
+	"posthouse/directory"
+	"posthouse/internal/transcript"
+	"posthouse/mail"
+	"posthouse/mailbox"
+)
+
+const scripts = "../testdata/script/imap"
+
+// The house of the tests is mail.south.test for south.test: bob, dave, and "gone" who is disabled. Passwords are "posthouse".
+var house = sync.OnceValues(func() (directory.Directory, error) {
+	dir, err := os.MkdirTemp("", "imapd")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir) // SQLite keeps its files open
+	d, err := directory.Open(filepath.Join(dir, "directory.db"), directory.Options{Cost: password.Cost{Memory: 8, Time: 1}})
+	if err != nil {
+		return nil, err
+	}
+	return d, furnish(d)
+})
+
+func furnish(d directory.Directory) error {
+	ctx := context.Background()
+	if err := d.AddDomain(ctx, directory.Domain{Name: "south.test"}); err != nil {
+		return err
+	}
+	for _, name := range []string{"bob", "dave", "gone"} {
+		login, err := mail.ParseAddress(name + "@south.test")
+		if err != nil {
+			return err
+		}
+		if _, err := d.AddAccount(ctx, login, "posthouse"); err != nil {
+			return err
+		}
+		if name == "gone" {
+			if err := d.SetDisabled(ctx, login, time.Now()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+var certificate = sync.OnceValues(func() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"mail.south.test"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+})
+
+func testTLS(t testing.TB) *tls.Config {
+	t.Helper()
+	cert, err := certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+}
+
+// testOptions are a server over real mailboxes, empty ones, that takes passwords without TLS.
+func testOptions(t testing.TB) Options {
+	t.Helper()
+	d, err := house()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := mailbox.OpenSQLite(mailbox.Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return Options{
+		Hostname: "mail.south.test", Store: store, Directory: d, TLS: testTLS(t), AllowPlaintextAuth: true,
+		Limits: Limits{LoginDelay: time.Millisecond}, Log: testLog(t),
+	}
+}
+
+// testLog shows the server's log with -v.
+func testLog(t testing.TB) *slog.Logger {
+	level := slog.LevelError
+	if testing.Verbose() {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))
+}
+
+// start serves on a loopback port until the test ends; every session must have ended by then.
+func start(t testing.TB, o Options) (*Server, string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serve(t, o, l), l.Addr().String()
+}
+
+func serve(t testing.TB, o Options, l net.Listener) *Server {
+	s := NewServer(o)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+		if len(s.sessions)+len(s.networks)+len(s.accounts) != 0 {
+			t.Errorf("sessions are left: %d, %d networks, %d accounts", len(s.sessions), len(s.networks), len(s.accounts))
+		}
+	})
+	return s
+}
+
+// settings are what a script may say about the server it is for.
+var settings = map[string]func(t testing.TB, o *Options, value string){
+	"tls":            func(_ testing.TB, o *Options, _ string) { o.TLS = nil },                  // no
+	"plaintext-auth": func(_ testing.TB, o *Options, _ string) { o.AllowPlaintextAuth = false }, // no
+	"message-size":   func(t testing.TB, o *Options, v string) { o.Limits.MessageSize = int64(number(t, v)) },
+	"sessions":       func(t testing.TB, o *Options, v string) { o.Limits.Sessions = number(t, v) },
+	"network":        func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerNetwork = number(t, v) },
+	"account":        func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerAccount = number(t, v) },
+	"reference":      func(testing.TB, *Options, string) {}, // see TestScriptsAtDovecot
+}
+
+func number(t testing.TB, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func scriptOptions(t testing.TB, s *transcript.Script) Options {
+	t.Helper()
+	o := testOptions(t)
+	for name, value := range s.Settings {
+		set, known := settings[name]
+		if !known {
+			t.Fatalf("no setting %q", name)
+		}
+		set(t, &o, value)
+	}
+	return o
+}
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	transcript.RunDir(t, scripts, func(t *testing.T, s *transcript.Script) transcript.Options {
+		t.Parallel()
+		_, addr := start(t, scriptOptions(t, s))
+		return transcript.Options{Dial: transcript.DialTCP(addr)}
+	})
+}

@@ -1,0 +1,254 @@
+package imapd
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"posthouse/imapd/wire"
+	"posthouse/mailbox"
+)
+
+// searchOption is a result option of SEARCH: RFC 4466 §2.6.
+type searchOption struct {
+	name  string
+	parse func(*parser, *searchCommand) bool
+}
+
+func (o searchOption) label() string { return o.name }
+
+// results is a set of result options.
+type results uint8
+
+const (
+	resultMin results = 1 << iota
+	resultMax
+	resultAll
+	resultCount
+	resultSave
+)
+
+func resultOption(name string, r results) searchOption {
+	return searchOption{name, func(_ *parser, c *searchCommand) bool { c.results |= r; return true }}
+}
+
+func esearch() extension {
+	return extension{
+		name: "ESEARCH", rfc: "RFC 4731",
+		returns: []searchOption{
+			resultOption("MIN", resultMin), resultOption("MAX", resultMax),
+			resultOption("ALL", resultAll), resultOption("COUNT", resultCount),
+		},
+	}
+}
+
+func searchRes() extension {
+	return extension{name: "SEARCHRES", rfc: "RFC 5182", returns: []searchOption{resultOption("SAVE", resultSave)}}
+}
+
+type searchCommand struct {
+	by       numbering
+	extended bool // RETURN was there: the answer is ESEARCH
+	results  results
+	refusal  error // known when parsing, but of SEARCH itself: it is a NO, and empties "$"
+	program  program
+}
+
+func parseSearch(p *parser, by numbering) (runner, error) {
+	c := &searchCommand{by: by}
+	if !(p.SP() && p.searchReturn(c) && p.searchCharset(c) && p.searchProgram(&c.program) && p.End()) {
+		return nil, p.Err()
+	}
+	if c.program.invalid {
+		c.refusal = errCharset
+	}
+	return c, nil
+}
+
+// searchReturn decodes the result options and the space after them, if there are any.
+func (p *parser) searchReturn(c *searchCommand) bool {
+	if !p.Word("RETURN") {
+		return true
+	}
+	c.extended = true
+	return p.SP() && p.List(func() bool {
+		var name string
+		if !p.Label(&name) {
+			return false
+		}
+		option, known := p.table.returns[name]
+		if !known {
+			return p.Refuse(errOption)
+		}
+		return option.parse(p, c)
+	}) && p.SP()
+}
+
+// searchCharset decodes the charset and the space after it, if it is there. Only those that RFC 9051 §6.4.4 requires are known.
+func (p *parser) searchCharset(c *searchCommand) bool {
+	if !p.Word("CHARSET") {
+		return true
+	}
+	var charset string
+	if !p.SP() || !p.AString(&charset) {
+		return false
+	}
+	if !strings.EqualFold(charset, "UTF-8") && !strings.EqualFold(charset, "US-ASCII") {
+		c.refusal = errCharset
+	}
+	return p.SP()
+}
+
+func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
+	found, err := selection(nil), c.refusal
+	if err == nil {
+		found, err = c.program.run(ctx, s)
+	}
+	if c.results&resultSave != 0 {
+		if err != nil && s.view != nil { // RFC 9051 §6.4.4.1: after NO it is empty.
+			s.view.saved = nil
+		} else if err == nil {
+			s.view.saved = s.view.uids(c.saved(found))
+		}
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	if !c.extended && !s.dialect.rev2 {
+		return reply{}, c.writeNumbers(s, found)
+	}
+	return reply{}, s.write(func(b []byte) []byte { return c.appendResults(b, s, found) })
+}
+
+// saved is what SAVE keeps: RFC 9051 §6.4.4.1, table 4.
+func (c *searchCommand) saved(found selection) selection {
+	if c.results&(resultAll|resultCount) != 0 || c.results&(resultMin|resultMax) == 0 || len(found) == 0 {
+		return found
+	}
+	var kept selection
+	first, last := found[0].from, found[len(found)-1].to-1
+	if c.results&resultMin != 0 {
+		kept = kept.add(first)
+	}
+	if c.results&resultMax != 0 && (last != first || kept == nil) {
+		kept = kept.add(last)
+	}
+	return kept
+}
+
+// writeNumbers is the response of RFC 3501 §7.2.5.
+func (c *searchCommand) writeNumbers(s *session, found selection) error {
+	if err := s.out.WriteString("* SEARCH"); err != nil {
+		return err
+	}
+	for pos := range s.view.each(found) {
+		if err := s.out.Advance(s.view.appendNumber(append(s.out.Available(), ' '), pos, c.by)); err != nil {
+			return err
+		}
+	}
+	return s.out.WriteString("\r\n")
+}
+
+// appendResults writes the response of RFC 9051 §7.3.4.
+func (c *searchCommand) appendResults(b []byte, s *session, found selection) []byte {
+	asked := c.results
+	switch asked {
+	case resultSave:
+		return b // RFC 9051 §6.4.4: SAVE alone has no response.
+	case 0:
+		asked = resultAll
+	}
+	b = wire.AppendString(append(b, "* ESEARCH (TAG "...), s.tag)
+	b = append(b, ')')
+	if c.by == byUID {
+		b = append(b, " UID"...)
+	}
+	if len(found) > 0 {
+		if asked&resultMin != 0 {
+			b = s.view.appendNumber(append(b, " MIN "...), found[0].from, c.by)
+		}
+		if asked&resultMax != 0 {
+			b = s.view.appendNumber(append(b, " MAX "...), found[len(found)-1].to-1, c.by)
+		}
+		if asked&resultAll != 0 {
+			b = s.view.appendSet(append(b, " ALL "...), found, c.by)
+		}
+	}
+	if asked&resultCount != 0 {
+		b = wire.AppendNumber(append(b, " COUNT "...), found.len())
+	}
+	return append(b, "\r\n"...)
+}
+
+// program is what a message must be, with what it takes to find that out.
+type program struct {
+	matches matcher
+	keys    int
+	want    mailbox.FactSet
+	needles []needle            // strings that are looked for in bodies
+	prepare []func(*view) error // what depends on the mailbox
+	invalid bool                // a string was no UTF-8
+}
+
+// run finds the messages, looking at what is near first: at the view, then at facts, then at bodies.
+func (g *program) run(ctx context.Context, s *session) (selection, error) {
+	for _, f := range g.prepare {
+		if err := f(s.view); err != nil {
+			return nil, err
+		}
+	}
+	var r found
+	for pos, m := range s.view.each(s.view.everything()) {
+		r.judge(g.matches, &candidate{pos: pos, message: m})
+	}
+	if g.want != 0 && len(r.open) > 0 {
+		at := s.view.walk(r.again())
+		for k, err := range s.facts(ctx, g.want, &at) {
+			if err != nil {
+				return nil, err
+			}
+			if k.Facts != nil { // else it is expunged, and cannot be told whether it would match
+				r.judge(g.matches, &candidate{pos: k.pos, message: k.message, header: k.Header})
+			}
+		}
+	}
+	scan := newScanner(g.needles)
+	for pos, m := range s.view.each(r.again()) {
+		c := &candidate{pos: pos, message: m}
+		if err := scan.read(ctx, s.account, c); err != nil {
+			return nil, err
+		}
+		r.judge(g.matches, c)
+	}
+	return r.selection(), ctx.Err()
+}
+
+// found is the outcome of a search so far.
+type found struct {
+	hits []int     // positions
+	open selection // undecided
+}
+
+func (f *found) judge(matches matcher, c *candidate) {
+	switch matches(c) {
+	case yes:
+		f.hits = append(f.hits, c.pos)
+	case maybe:
+		f.open = f.open.add(c.pos)
+	}
+}
+
+// again takes what is undecided, to decide it with more.
+func (f *found) again() selection {
+	open := f.open
+	f.open = nil
+	return open
+}
+
+func (f *found) selection() (sel selection) {
+	slices.Sort(f.hits)
+	for _, pos := range f.hits {
+		sel = sel.add(pos)
+	}
+	return sel
+}

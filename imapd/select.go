@@ -1,0 +1,101 @@
+package imapd
+
+import (
+	"context"
+
+	"posthouse/imapd/wire"
+	"posthouse/mailbox"
+)
+
+type selectCommand struct {
+	name     string
+	readOnly bool
+}
+
+func parseSelect(p *parser) (runner, error)  { return p.selectCommand(&selectCommand{}) }
+func parseExamine(p *parser) (runner, error) { return p.selectCommand(&selectCommand{readOnly: true}) }
+
+func (p *parser) selectCommand(c *selectCommand) (runner, error) {
+	if !p.SP() || !p.AString(&c.name) || !p.selectParams(c) || !p.End() {
+		return nil, p.Err()
+	}
+	return c, nil
+}
+
+// selectParams decodes the parameters of RFC 4466 §2.2, if there are any.
+func (p *parser) selectParams(c *selectCommand) bool {
+	return p.AtEnd() || p.SP() && p.List1(func() bool {
+		var name string
+		if !p.Label(&name) {
+			return false
+		}
+		param, known := p.table.selects[name]
+		if !known {
+			return p.Refuse(errOption)
+		}
+		apply, ok := param.parse(p)
+		if ok {
+			apply(c)
+		}
+		return ok
+	})
+}
+
+func (c *selectCommand) run(ctx context.Context, s *session) (reply, error) {
+	if s.view != nil { // Whatever comes of this command: RFC 9051 §6.3.2.
+		s.view = nil
+		if err := s.write(s.dialect.appendClosed); err != nil {
+			return reply{}, err
+		}
+	}
+	name, err := s.dialect.name(c.name)
+	if err != nil {
+		return reply{}, err
+	}
+	box, err := s.account.Box(ctx, name)
+	if err != nil {
+		return reply{}, err
+	}
+	now, err := s.account.Snapshot(ctx, box.ID)
+	if err != nil {
+		return reply{}, err
+	}
+	s.view = newView(now, c.readOnly)
+	if err := s.write(func(b []byte) []byte { return s.appendSelected(b, now.Box, name) }); err != nil {
+		return reply{}, err
+	}
+	if c.readOnly {
+		return done("READ-ONLY"), nil
+	}
+	return done("READ-WRITE"), nil
+}
+
+// appendSelected tells what RFC 9051 §6.3.2 and RFC 3501 §6.3.1 require.
+func (s *session) appendSelected(b []byte, box mailbox.Box, asked string) []byte {
+	b = s.view.appendKeywords(b)
+	b = s.view.appendExists(b)
+	b = s.dialect.appendRecent(b)
+	if !s.dialect.rev2 {
+		b = s.view.appendUnseen(b)
+	}
+	b = wire.AppendNumber(append(b, "* OK [UIDVALIDITY "...), box.UIDValidity)
+	b = wire.AppendNumber(append(b, "] UIDs valid\r\n* OK [UIDNEXT "...), box.UIDNext)
+	b = append(b, "] Predicted next UID\r\n"...)
+	if s.dialect.rev2 {
+		b = s.dialect.appendListed(b, box, asked)
+	}
+	return b
+}
+
+// unselect is CLOSE without its expunging.
+func unselect() extension {
+	return extension{
+		name: "UNSELECT", rfc: "RFC 3691",
+		commands: []command{{name: "UNSELECT", rfc: "RFC 9051 §6.4.2", in: selected, parse: alone(runUnselect)}},
+	}
+}
+
+func runUnselect(_ context.Context, s *session) (reply, error) {
+	s.view = nil
+	return reply{}, nil
+}

@@ -1,0 +1,327 @@
+package imapd
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"posthouse/directory"
+	"posthouse/imapd/wire"
+	"posthouse/mailbox"
+)
+
+// session is one connection from greeting to BYE. One goroutine runs it; only IDLE has a second one wait.
+type session struct {
+	server  *Server
+	network netip.Prefix
+	log     *slog.Logger
+	link    *link
+	in      *wire.Decoder
+	input   *bufio.Reader
+	out     *wire.Writer
+
+	tag     string // of the command that runs
+	dialect dialect
+	who     directory.Account
+	account mailbox.Account // nil before authentication
+	view    *view           // nil unless a mailbox is selected
+
+	failedLogins int
+	errors       int                   // commands answered BAD
+	ended        bool                  // nothing more is read
+	delay        time.Duration         // before the answer
+	after        func(context.Context) // what follows the answer
+}
+
+// inputBuffer is what a session keeps for its input all the time.
+const inputBuffer = 2 << 10
+
+func newSession(server *Server, conn net.Conn, network netip.Prefix) *session {
+	s := &session{
+		server: server, network: network,
+		log:  server.opts.Log.With("sid", newSessionID()),
+		link: &link{limits: &server.opts.Limits, conn: conn, until: time.Now().Add(server.opts.Limits.LoginTime)},
+	}
+	s.out = wire.NewWriter(s.link)
+	s.listen()
+	return s
+}
+
+// listen begins to read commands, from the connection as it is now: what was read ahead of it is dropped.
+func (s *session) listen() {
+	s.link.beforeRead = s.out.Flush
+	s.input = bufio.NewReaderSize(s.link, inputBuffer)
+	s.in = wire.NewDecoder(s.input)
+	s.in.Limits = earlyLimits()
+	s.in.Continue = func() error {
+		if err := s.out.WriteString("+ Go on\r\n"); err != nil {
+			return err
+		}
+		return s.out.Flush()
+	}
+}
+
+// state is the one of RFC 9051 §3.
+func (s *session) state() states {
+	switch {
+	case s.account == nil:
+		return notAuthenticated
+	case s.view == nil:
+		return authenticated
+	}
+	return selected
+}
+
+func (s *session) serve(ctx context.Context) {
+	defer s.server.leave(s)
+	defer s.close()
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("panic", "value", r, "stack", string(debug.Stack()))
+			s.bye("[SERVERBUG] Internal error")
+			s.out.Flush() //nolint:errcheck // it ends in any case
+		}
+	}()
+	s.log.Debug("session begins", "remote", s.link.conn.RemoteAddr())
+	if s.link.secure() {
+		if err := s.link.startTLS(ctx, nil); err != nil {
+			s.log.Debug("TLS handshake", "err", err)
+			return
+		}
+	}
+	s.greet()
+	for !s.ended {
+		s.step(ctx)
+	}
+	s.log.Debug("session ends", "err", s.out.Flush())
+}
+
+func (s *session) close() {
+	if s.account != nil {
+		if err := s.account.Close(); err != nil {
+			s.log.Warn("closing the account", "err", err)
+		}
+	}
+	s.link.close() //nolint:errcheck // it has ended
+}
+
+func (s *session) greet() {
+	b := append(s.out.Available(), "* OK ["...)
+	b = s.appendCapabilities(b)
+	b = append(b, "] "...)
+	b = append(b, s.server.opts.Hostname...)
+	s.out.Advance(append(b, " IMAP ready\r\n"...)) //nolint:errcheck // the next read tells
+}
+
+// step reads a command and answers it.
+func (s *session) step(ctx context.Context) {
+	if !s.link.await() {
+		s.lose(errClosing)
+		return
+	}
+	if err := s.in.Next(); err != nil && !errors.Is(err, wire.ErrUnframed) {
+		s.lose(err)
+		return
+	}
+	s.link.begin()
+	began := time.Now()
+	c, r := s.command(ctx)
+	lost := s.in.Finish()
+	if lost != nil && !errors.Is(lost, wire.ErrUnframed) {
+		s.lose(lost)
+		return
+	}
+	s.wait(ctx)
+	s.answer(ctx, c, r)
+	if s.after != nil && s.out.Flush() == nil {
+		s.after(ctx)
+	}
+	s.after = nil
+	if lost != nil {
+		s.bye("Cannot tell where the command ends")
+	}
+	if observe := s.server.opts.Observe.Command; observe != nil && c != nil {
+		observe(c.name, r.status.String(), time.Since(began))
+	}
+	if s.out.Err() != nil {
+		s.ended = true
+	}
+}
+
+// wait delays the answer to a failed login.
+func (s *session) wait(ctx context.Context) {
+	if s.delay == 0 {
+		return
+	}
+	select {
+	case <-time.After(s.delay):
+	case <-ctx.Done():
+	}
+	s.delay = 0
+}
+
+// command reads a command to its end and runs it.
+func (s *session) command(ctx context.Context) (*command, reply) {
+	s.tag = ""
+	var name string
+	p := &parser{s.in, s.server.table}
+	if !p.Tag(&s.tag) {
+		return nil, errTag
+	}
+	if !p.SP() || !p.name(&name) {
+		return nil, s.replyTo(p.Err())
+	}
+	c, known := s.server.table.commands[name]
+	switch {
+	case !known:
+		return nil, errUnknownCommand
+	case c.in&s.state() == 0:
+		return c, errState
+	}
+	runner, err := c.parse(p)
+	if err != nil {
+		return c, s.replyTo(err)
+	}
+	if c.seqs != apart {
+		err = s.sync(ctx, telling{})
+	}
+	var r reply
+	if err == nil {
+		r, err = runner.run(ctx, s)
+	}
+	if err != nil {
+		return c, s.replyTo(err)
+	}
+	return c, r
+}
+
+// answer tells what others changed, and then the tagged reply.
+func (s *session) answer(ctx context.Context, c *command, r reply) {
+	if r.status == statusBAD {
+		s.errors++
+	}
+	if err := s.sync(ctx, telling{expunge: c == nil || c.seqs != byNumbers}); err != nil && !s.ended {
+		s.log.Error("cannot look for changes", "err", err)
+	}
+	if r.text == "" && c != nil {
+		r.text = c.completed()
+	}
+	b := s.out.Available()
+	if s.tag == "" {
+		b = append(b, '*')
+	} else {
+		b = append(b, s.tag...)
+	}
+	s.out.Advance(r.append(b)) //nolint:errcheck // step looks at Err
+	switch {
+	case s.ended:
+	case s.account == nil && s.errors >= maxEarlyErrors, s.errors >= maxErrors:
+		s.bye("Too many errors")
+	case s.failedLogins >= maxFailedLogins:
+		s.bye("Too many failed logins")
+	}
+}
+
+// replyTo is the reply that an error means; if it is grave, the log has the rest.
+func (s *session) replyTo(err error) reply {
+	r, grave := replyTo(err)
+	if grave && s.out.Err() == nil && s.in.Gone() == nil {
+		s.log.Error("command failed", "tag", s.tag, "err", err)
+	}
+	return r
+}
+
+// bye ends the session.
+func (s *session) bye(text string) {
+	s.ended = true
+	s.out.WriteString("* BYE " + text + "\r\n") //nolint:errcheck // it ends in any case
+}
+
+// lose ends a session from which nothing more can be read.
+func (s *session) lose(err error) {
+	switch {
+	case s.ended:
+	case s.link.stopping():
+		s.bye("Closing; try again later")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.bye("Nothing heard for too long")
+	}
+	s.ended = true
+	if !errors.Is(err, io.EOF) {
+		s.log.Debug("session lost", "err", err)
+	}
+}
+
+// sync tells the client what has changed in its mailbox. If the mailbox is gone the session ends: RFC 2180 §3.3 names no other way
+// that every client understands.
+func (s *session) sync(ctx context.Context, t telling) error {
+	if s.view == nil {
+		return nil
+	}
+	now, err := s.account.Snapshot(ctx, s.view.box)
+	if errors.Is(err, mailbox.ErrNoBox) {
+		s.view = nil
+		s.bye("The selected mailbox was deleted")
+	}
+	if err != nil {
+		return err
+	}
+	return s.view.sync(s.out, now, t)
+}
+
+// write appends to the output what f appends.
+func (s *session) write(f func([]byte) []byte) error { return s.out.Advance(f(s.out.Available())) }
+
+// box is the mailbox that the client wrote the name of.
+func (s *session) box(ctx context.Context, raw string) (mailbox.Box, error) {
+	name, err := s.dialect.name(raw)
+	if err != nil {
+		return mailbox.Box{}, err
+	}
+	return s.account.Box(ctx, name)
+}
+
+// destination is the box that messages go to. If it could be created, the client is told so: RFC 9051 §6.3.12, §6.4.7.
+func (s *session) destination(ctx context.Context, raw string) (mailbox.Box, error) {
+	box, err := s.box(ctx, raw)
+	if errors.Is(err, mailbox.ErrNoBox) {
+		err = errTryCreate
+	}
+	return box, err
+}
+
+// logIn begins what is allowed to an account.
+func (s *session) logIn(ctx context.Context, who directory.Account) error {
+	account, err := s.server.opts.Store.Account(ctx, who.ID)
+	if err != nil {
+		return fmt.Errorf("opening the account: %w", err)
+	}
+	if err := s.server.enterAccount(s, who.ID); err != nil {
+		return errors.Join(err, account.Close())
+	}
+	s.who, s.account = who, account
+	s.log = s.log.With("login", who.Login.String())
+	s.link.until = time.Time{}
+	s.in.Limits = lateLimits(s.server.opts.Limits.MessageSize)
+	return nil
+}
+
+// secure does the handshake of STARTTLS. What the client sent before it is dropped: RFC 9051 §6.2.1.
+func (s *session) secure(ctx context.Context, config *tls.Config) {
+	if err := s.link.startTLS(ctx, config); err != nil {
+		s.log.Debug("TLS handshake", "err", err)
+		s.ended = true
+		return
+	}
+	s.listen()
+	s.errors, s.failedLogins = 0, 0
+}

@@ -1,0 +1,98 @@
+package imapd
+
+import (
+	"context"
+	"strings"
+
+	"posthouse/imapd/wire"
+	"posthouse/mailbox"
+)
+
+type storeCommand struct {
+	by        numbering
+	set       wire.Set
+	change    flagChange
+	silent    bool
+	modifiers []func(*mailbox.SetFlags)
+}
+
+func parseStore(p *parser, by numbering) (runner, error) {
+	c := &storeCommand{by: by}
+	if !(p.SP() && p.Set(&c.set) && p.SP() && p.storeModifiers(c) && p.storeItem(c) && p.SP() && p.storeFlags(&c.change.marks) && p.End()) {
+		return nil, p.Err()
+	}
+	return c, nil
+}
+
+// storeModifiers decodes the modifiers of RFC 4466 §2.5 and the space after them, if there are any.
+func (p *parser) storeModifiers(c *storeCommand) bool {
+	return !p.At('(') || p.List1(func() bool {
+		var name string
+		if !p.Label(&name) {
+			return false
+		}
+		modifier, known := p.table.stores[name]
+		if !known {
+			return p.Refuse(errOption)
+		}
+		apply, ok := modifier.parse(p)
+		c.modifiers = append(c.modifiers, apply)
+		return ok
+	}) && p.SP()
+}
+
+// flagOps are the data items of STORE, but for ".SILENT".
+var flagOps = map[string]mailbox.FlagOp{
+	"FLAGS": mailbox.ReplaceFlags, "+FLAGS": mailbox.AddFlags, "-FLAGS": mailbox.RemoveFlags,
+}
+
+func (p *parser) storeItem(c *storeCommand) bool {
+	var name string
+	if !p.Atom(&name) {
+		return false
+	}
+	name, c.silent = strings.CutSuffix(strings.ToUpper(name), ".SILENT")
+	op, known := flagOps[name]
+	c.change.op = op
+	return known || p.Refuse(errItem)
+}
+
+// storeFlags decodes a list of flags, with its parentheses or without.
+func (p *parser) storeFlags(m *mailbox.Marks) bool {
+	if p.At('(') {
+		return p.flagList(m)
+	}
+	for p.flag(m) {
+		if p.AtEnd() {
+			return true
+		}
+		if !p.SP() {
+			return false
+		}
+	}
+	return false
+}
+
+func (c *storeCommand) run(ctx context.Context, s *session) (reply, error) {
+	if s.view.readOnly {
+		return reply{}, errReadOnly
+	}
+	sel, err := s.view.resolve(c.set, c.by)
+	if err != nil {
+		return reply{}, err
+	}
+	if c.change.uids = s.view.uids(sel); c.change.uids == nil {
+		return reply{}, nil
+	}
+	mutation := c.change.mutation(s.view.box)
+	for _, modify := range c.modifiers {
+		modify(&mutation)
+	}
+	if _, err := s.account.Apply(ctx, mutation); err != nil {
+		return reply{}, err
+	}
+	if c.silent {
+		return reply{}, s.sync(ctx, telling{silent: &c.change})
+	}
+	return reply{}, s.sync(ctx, telling{echo: c.change.uids})
+}

@@ -1,0 +1,365 @@
+package imapd
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+	"strconv"
+
+	"github.com/emersion/go-imap/v2"
+
+	"posthouse/imapd/wire"
+	"posthouse/mailbox"
+)
+
+// view is the selected mailbox as the client knows it. Message sequence numbers are positions in told, plus one, and nothing outside
+// this file knows them.
+//
+// What the client has not been told of is not in told. What it has been told of and the store has no more stays in told, with its
+// number, until an EXPUNGE may be sent: told is then put together of the store's snapshot and those messages.
+type view struct {
+	box      mailbox.BoxID
+	readOnly bool
+	told     *mailbox.Snapshot
+	store    *mailbox.Snapshot // the store's, that told was made of
+	saved    mailbox.UIDSet    // the search result variable "$": RFC 9051 §6.4.4.1
+}
+
+func newView(now *mailbox.Snapshot, readOnly bool) *view {
+	return &view{box: now.Box.ID, readOnly: readOnly, told: now, store: now}
+}
+
+// span is positions from its first up to before its end.
+type span struct{ from, to int }
+
+// selection is positions in a view: ascending spans that do not touch.
+type selection []span
+
+// resolve finds the messages that a command names. UIDs that are not there are passed over; sequence numbers have to be there.
+func (v *view) resolve(set wire.Set, by numbering) (selection, error) {
+	if set.Saved {
+		return v.positions(v.saved), nil
+	}
+	sel := make(selection, 0, len(set.Ranges))
+	for _, r := range set.Ranges {
+		s, ok := v.byNumber(r)
+		if by == byUID {
+			s, ok = v.byUID(r), true
+		}
+		if !ok {
+			return nil, errNumber // RFC 9051 §9 seq-number: "should respond with a tagged BAD".
+		}
+		if s.from < s.to {
+			sel = append(sel, s)
+		}
+	}
+	return sel.normal(), nil
+}
+
+// byNumber is a range of sequence numbers.
+func (v *view) byNumber(r wire.Range) (span, bool) {
+	n := uint32(v.told.Len()) //nolint:gosec // no mailbox has as many messages as there are UIDs
+	if r.First == wire.Star {
+		r.First = n
+	}
+	if r.Last == wire.Star {
+		r.First, r.Last = min(r.First, n), n // "12:*" of a mailbox of 10 means 10:12, which is too much.
+	}
+	return span{int(r.First) - 1, int(r.Last)}, n > 0 && r.Last <= n
+}
+
+// byUID is a range of UIDs. "*" is the last message, even if "559:*" begins beyond it: RFC 9051 §6.4.9.
+func (v *view) byUID(r wire.Range) span {
+	n := v.told.Len()
+	if n == 0 {
+		return span{}
+	}
+	if r.First == wire.Star {
+		return span{n - 1, n}
+	}
+	from, _ := v.told.Find(mailbox.UID(r.First))
+	if r.Last == wire.Star {
+		return span{min(from, n-1), n}
+	}
+	to, found := v.told.Find(mailbox.UID(r.Last))
+	if found {
+		to++
+	}
+	return span{from, to}
+}
+
+// positions are those of the messages of a set that the client knows.
+func (v *view) positions(set mailbox.UIDSet) selection {
+	var sel selection
+	for _, r := range set {
+		s := v.byUID(wire.Range{First: uint32(r.First), Last: uint32(r.Last)})
+		if s.from < s.to {
+			sel = append(sel, s)
+		}
+	}
+	return sel.normal()
+}
+
+// everything is all messages.
+func (v *view) everything() selection {
+	if v.told.Len() == 0 {
+		return nil
+	}
+	return selection{{0, v.told.Len()}}
+}
+
+// normal sorts and merges.
+func (sel selection) normal() selection {
+	slices.SortFunc(sel, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	out := sel[:0]
+	for _, s := range sel {
+		if n := len(out); n > 0 && out[n-1].to >= s.from {
+			out[n-1].to = max(out[n-1].to, s.to)
+		} else {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// add appends a position after all others.
+func (sel selection) add(pos int) selection {
+	if n := len(sel); n > 0 && sel[n-1].to == pos {
+		sel[n-1].to++
+		return sel
+	}
+	return append(sel, span{pos, pos + 1})
+}
+
+// has tells whether a position is in it.
+func (sel selection) has(pos int) bool {
+	_, found := slices.BinarySearchFunc(sel, pos, func(s span, pos int) int {
+		switch {
+		case s.to <= pos:
+			return -1
+		case s.from > pos:
+			return 1
+		}
+		return 0
+	})
+	return found
+}
+
+// len is the number of messages.
+func (sel selection) len() (n int) {
+	for _, s := range sel {
+		n += s.to - s.from
+	}
+	return n
+}
+
+// cursor walks over the messages of a selection. Copies of it walk on their own.
+type cursor struct {
+	slabs []*mailbox.Slab // the rest, from that of the last message
+	start int             // position of the first message of slabs[0]
+	sel   selection       // the rest
+	pos   int             // of the next message, if it is in sel[0]
+}
+
+func (v *view) walk(sel selection) cursor { return cursor{slabs: v.told.Slabs, sel: sel} }
+
+func (c *cursor) next() (pos int, m *mailbox.Message, ok bool) {
+	for len(c.sel) > 0 && c.pos >= c.sel[0].to {
+		c.sel = c.sel[1:]
+	}
+	if len(c.sel) == 0 {
+		return 0, nil, false
+	}
+	pos = max(c.pos, c.sel[0].from)
+	for pos-c.start >= len(c.slabs[0].Messages) {
+		c.start += len(c.slabs[0].Messages)
+		c.slabs = c.slabs[1:]
+	}
+	c.pos = pos + 1
+	return pos, &c.slabs[0].Messages[pos-c.start], true
+}
+
+// each yields the messages of a selection with their positions.
+func (v *view) each(sel selection) iter.Seq2[int, *mailbox.Message] {
+	return func(yield func(int, *mailbox.Message) bool) {
+		c := v.walk(sel)
+		for pos, m, ok := c.next(); ok && yield(pos, m); pos, m, ok = c.next() {
+		}
+	}
+}
+
+// uids are the UIDs of a selection.
+func (v *view) uids(sel selection) (set mailbox.UIDSet) {
+	for _, m := range v.each(sel) {
+		set = set.Append(m.UID)
+	}
+	return set
+}
+
+// appendNumber writes the number by which a client knows a message.
+func (v *view) appendNumber(b []byte, pos int, by numbering) []byte {
+	if by == byUID {
+		return wire.AppendNumber(b, v.told.At(pos).UID)
+	}
+	return strconv.AppendInt(b, int64(pos)+1, 10)
+}
+
+// appendSet writes a selection as a set of the numbers by which a client knows its messages.
+func (v *view) appendSet(b []byte, sel selection, by numbering) []byte {
+	if by == byUID {
+		return appendUIDs(b, v.uids(sel))
+	}
+	for i, s := range sel {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(s.from)+1, 10)
+		if s.to-s.from > 1 {
+			b = append(b, ':')
+			b = strconv.AppendInt(b, int64(s.to), 10)
+		}
+	}
+	return b
+}
+
+// beginFetch begins the data of a message: RFC 9051 §7.5.2.
+func (v *view) beginFetch(b []byte, pos int) []byte {
+	b = append(b, "* "...)
+	b = strconv.AppendInt(b, int64(pos)+1, 10)
+	return append(b, " FETCH ("...)
+}
+
+// appendExists tells the number of messages.
+func (v *view) appendExists(b []byte) []byte {
+	b = append(b, "* "...)
+	b = strconv.AppendInt(b, int64(v.told.Len()), 10)
+	return append(b, " EXISTS\r\n"...)
+}
+
+// appendUnseen tells the first message without \Seen, if there is one: RFC 3501 §7.1 UNSEEN.
+func (v *view) appendUnseen(b []byte) []byte {
+	if v.told.Box.Unseen == 0 {
+		return b
+	}
+	for pos, m := range v.told.All() {
+		if m.Flags&mailbox.Seen == 0 {
+			b = append(b, "* OK [UNSEEN "...)
+			b = strconv.AppendInt(b, int64(pos)+1, 10)
+			return append(b, "] First unseen message\r\n"...)
+		}
+	}
+	return b
+}
+
+// appendKeywords tells which flags there are and which can be set: RFC 9051 §7.3.5, §7.1 PERMANENTFLAGS.
+func (v *view) appendKeywords(b []byte) []byte {
+	all := ^mailbox.Flags(0)
+	b = append(b, "* FLAGS "...)
+	b = appendFlags(b, all, v.told.Keywords)
+	b = append(b, "\r\n* OK [PERMANENTFLAGS "...)
+	switch {
+	case v.readOnly:
+		b = append(b, "()"...)
+	case len(v.told.Keywords) < mailbox.MaxKeywords:
+		b = appendKeyword(appendFlags(b, all, v.told.Keywords), imap.FlagWildcard)
+	default:
+		b = appendFlags(b, all, v.told.Keywords)
+	}
+	return append(b, "] Flags that can be set\r\n"...)
+}
+
+// telling is how changes are told.
+type telling struct {
+	expunge bool           // EXPUNGE may be sent
+	echo    mailbox.UIDSet // messages whose flags are told even if they are as they were: of STORE
+	silent  *flagChange    // a change the client knows the outcome of: of STORE .SILENT
+}
+
+// flagChange is what a command of the client's own did to flags.
+type flagChange struct {
+	uids  mailbox.UIDSet
+	op    mailbox.FlagOp
+	marks mailbox.Marks
+}
+
+func (c *flagChange) mutation(box mailbox.BoxID) mailbox.SetFlags {
+	return mailbox.SetFlags{Box: box, UIDs: c.uids, Op: c.op, Marks: c.marks}
+}
+
+// after is what the flags of a message are if nobody else changed them.
+func (c *flagChange) after(old mailbox.Flags, keywords []string) mailbox.Flags {
+	change := bits(c.marks, keywords)
+	switch c.op {
+	case mailbox.AddFlags:
+		return old | change
+	case mailbox.RemoveFlags:
+		return old &^ change
+	default:
+		return change
+	}
+}
+
+// sync makes told what the store has now, as far as it may, and tells the client the difference: EXPUNGE, then EXISTS, then flags.
+func (v *view) sync(w *wire.Writer, now *mailbox.Snapshot, t telling) error {
+	if now == v.store && t.echo == nil && (!t.expunge || v.told == v.store) {
+		return nil
+	}
+	old, next := v.told, now
+	gone := vanished(old, now)
+	if len(gone) > 0 && !t.expunge {
+		next = keep(old, now, gone)
+		gone = nil
+	}
+	v.told, v.store = next, now
+	for i, pos := range gone {
+		b := append(w.Available(), "* "...)
+		b = strconv.AppendInt(b, int64(pos-i)+1, 10) // each one makes the numbers after it less: RFC 9051 §7.5.1
+		if err := w.Advance(append(b, " EXPUNGE\r\n"...)); err != nil {
+			return err
+		}
+	}
+	b := w.Available()
+	if next.Len() > old.Len()-len(gone) {
+		b = v.appendExists(b)
+	}
+	if len(next.Keywords) > len(old.Keywords) {
+		b = v.appendKeywords(b)
+	}
+	if err := w.Advance(b); err != nil {
+		return err
+	}
+	return v.tellFlags(w, old, t)
+}
+
+// tellFlags tells the flags that are not as the client knows them, and those of t.echo.
+func (v *view) tellFlags(w *wire.Writer, old *mailbox.Snapshot, t telling) error {
+	var err error
+	changed(old, v.told, func(was, is *mailbox.Message, pos int) bool {
+		known := was.Flags
+		if t.silent != nil && t.silent.uids.Contains(is.UID) {
+			known = t.silent.after(known, v.told.Keywords)
+		}
+		if known == is.Flags || t.echo.Contains(is.UID) {
+			return true
+		}
+		err = w.Advance(v.appendFlagData(w.Available(), pos, is))
+		return err == nil
+	})
+	for pos, m := range v.each(v.positions(t.echo)) {
+		if err != nil {
+			return err
+		}
+		err = w.Advance(v.appendFlagData(w.Available(), pos, m))
+	}
+	return err
+}
+
+// appendFlagData tells the flags of a message, and which one it is: RFC 9051 appendix E, item 21, requires the UID.
+func (v *view) appendFlagData(b []byte, pos int, m *mailbox.Message) []byte {
+	b = v.beginFetch(b, pos)
+	b = append(b, "UID "...)
+	b = wire.AppendNumber(b, m.UID)
+	b = append(b, " FLAGS "...)
+	b = appendFlags(b, m.Flags, v.told.Keywords)
+	return append(b, ")\r\n"...)
+}
