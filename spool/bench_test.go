@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"posthouse/internal/db"
 	"posthouse/mail"
 )
 
@@ -140,4 +142,89 @@ func settleAll(b *testing.B, s Spool, n int) {
 	}
 	close(work)
 	wg.Wait()
+}
+
+// million fills a spool with messages that are due, n to one destination and a hundred to others behind them.
+func million(b *testing.B, dir string, n int) {
+	b.Helper()
+	s, err := OpenSQLite(Options{Dir: dir})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	put(b, s, bytes.Repeat([]byte("0123456789\r\n"), 40), "bob@south.test")
+	err = s.write(b.Context(), func(tx *db.Tx) error {
+		for _, sql := range []string{
+			`INSERT INTO message SELECT value, m.size, 0, m.envelope FROM message m, numbers`,
+			`INSERT INTO body SELECT value, b.prefix, b.body FROM body b, numbers`,
+			`INSERT INTO recipient SELECT value, 0, 0, value, 0, r.since, 0, 0, 0, 0, r.destination, r.address, '', '' FROM recipient r, numbers`,
+		} {
+			sql = "WITH RECURSIVE numbers(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM numbers WHERE value < ?) " + sql
+			if err := prepare(tx.Conn, sql).int(int64(n)).run(); err != nil {
+				return err
+			}
+		}
+		return markDue(tx, "south.test", 1)
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range 100 {
+		put(b, s, []byte("body"), fmt.Sprintf("a@d%d.test", i))
+	}
+}
+
+// BenchmarkMillion is a spool with a million messages: opening it, and what it costs to go on working beside them.
+func BenchmarkMillion(b *testing.B) {
+	dir := b.TempDir()
+	million(b, dir, 1_000_000)
+	b.Run("Open", func(b *testing.B) {
+		for b.Loop() {
+			s, err := OpenSQLite(Options{Dir: dir})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	s, err := OpenSQLite(Options{Dir: dir})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	b.Run("Stats", func(b *testing.B) {
+		for b.Loop() {
+			if st, err := s.Stats(b.Context(), 10); err != nil || st.Recipients[Ready] < 1_000_000 {
+				b.Fatal(st, err)
+			}
+		}
+	})
+	cycle := func(w Want) func(b *testing.B) {
+		w.Limit, w.Lease = 1, time.Minute
+		return func(b *testing.B) {
+			for b.Loop() {
+				jobs, err := s.Take(b.Context(), w)
+				if err != nil || len(jobs) != 1 {
+					b.Fatal(jobs, err)
+				}
+				if err := s.Settle(b.Context(), jobs[0].Lease, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	}
+	b.Run("TakeSettle", cycle(Want{}))
+	b.Run("TakeSettleSkipping", cycle(Want{Skip: []string{"south.test"}}))
+	b.Run("Commit", func(b *testing.B) {
+		for b.Loop() {
+			if err := commit(b.Context(), s, benchEnvelope(b), make([]byte, 4096)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	b.Logf("heap in use %d MiB", m.HeapInuse>>20)
 }

@@ -4,10 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"posthouse/internal/db"
 	"posthouse/mail"
 )
 
@@ -94,5 +100,136 @@ func TestTakenAtOnceAfterReopening(t *testing.T) {
 	}
 	if _, err := s.Open(t.Context(), id); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
+	}
+}
+
+// pages lets the database grow by n pages more; 0: as it likes.
+func pages(t *testing.T, s *SQLite, n int64) {
+	t.Helper()
+	err := s.db.Write(t.Context(), func(tx *db.Tx) error {
+		have, _, err := prepare(tx.Conn, "PRAGMA page_count").number()
+		if err != nil {
+			return err
+		}
+		limit := have + n
+		if n == 0 {
+			limit = 1 << 30
+		}
+		_, _, err = prepare(tx.Conn, fmt.Sprintf("PRAGMA max_page_count=%d", limit)).number()
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFullDatabaseRecovers(t *testing.T) {
+	s := open(t, Options{})
+	first := put(t, s, []byte("first"), "bob@south.test")
+	pages(t, s, 5)
+	for range 2 {
+		d, err := s.Create(t.Context(), benchEnvelope(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Write(make([]byte, 100_000)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Commit(t.Context()); !errors.Is(err, ErrFull) {
+			t.Fatal(err)
+		}
+		if err := d.Abort(); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := read(t, s, first); string(got) != "first" {
+		t.Errorf("%q", got)
+	}
+	pages(t, s, 0)
+	put(t, s, make([]byte, 100_000), "bob@south.test")
+	if jobs, err := s.Take(t.Context(), Want{Limit: 10, Lease: time.Minute}); err != nil || len(jobs) != 2 {
+		t.Error(len(jobs), err)
+	}
+}
+
+func TestDamagedDatabaseIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	garbage := bytes.Repeat([]byte("not a database, whatever its name says\n"), 1000)
+	if err := os.WriteFile(filepath.Join(dir, databaseName), garbage, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenSQLite(Options{Dir: dir}); !errors.Is(err, db.ErrCorrupt) {
+		t.Errorf("%v", err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, databaseName)); err != nil || !bytes.Equal(got, garbage) {
+		t.Error("the file was changed")
+	}
+}
+
+func TestMissingLargeBody(t *testing.T) {
+	dir := t.TempDir()
+	s, err := OpenSQLite(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := put(t, s, largeBody('a'), "bob@south.test", "carol@south.test")
+	kept := put(t, s, largeBody('b'), "bob@south.test")
+	if err := errors.Join(s.Close(), os.Remove(s.largePath(lost))); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time there is nothing left to bury
+		s = open(t, Options{Dir: dir})
+		e, err := s.Show(t.Context(), lost)
+		if err != nil || len(e.Recipients) != 2 || e.Recipients[1].State != Dead || e.Recipients[1].LastReply != bodyMissing {
+			t.Errorf("%+v, %v", e, err)
+		}
+		if _, err := s.Open(t.Context(), lost); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v", err)
+		}
+		jobs, err := s.Take(t.Context(), Want{Limit: 10, Lease: time.Minute})
+		if err != nil || len(jobs) != 1 || jobs[0].Lease.ID != kept {
+			t.Errorf("%+v, %v", jobs, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestClockSetBack(t *testing.T) {
+	dir := t.TempDir()
+	var before mail.ID
+	func() {
+		s, err := OpenSQLite(Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		before = put(t, s, []byte("body"), "bob@south.test")
+	}()
+	synctest.Test(t, func(t *testing.T) { // it is the year 2000
+		s := open(t, Options{Dir: dir})
+		if after := put(t, s, []byte("body"), "bob@south.test"); after <= before {
+			t.Errorf("%v after %v", after, before)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestRecentIsBounded(t *testing.T) {
+	var r recent
+	for id := range mail.ID(maxRecent/MaxInlineBody + 10) {
+		r.put(&kept{id: id, body: make([]byte, MaxInlineBody)})
+	}
+	if r.size > maxRecent || len(r.byID) != maxRecent/MaxInlineBody || r.get(0) != nil || r.get(maxRecent/MaxInlineBody) == nil {
+		t.Errorf("%d octets, %d bodies", r.size, len(r.byID))
+	}
+	for id := range mail.ID(maxRecent/MaxInlineBody + 10) {
+		r.drop(id)
+	}
+	if r.size != 0 || r.order.Len() != 0 {
+		t.Errorf("%d octets left", r.size)
 	}
 }
