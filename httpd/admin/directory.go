@@ -1,0 +1,141 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"posthouse/directory"
+	"posthouse/mail"
+)
+
+// NewAccount is the request to add an account, Password alone the one to change a password.
+type NewAccount struct {
+	Login    string `json:"login,omitempty"`
+	Password string `json:"password"`
+}
+
+func login(r *http.Request) (mail.Address, error) { return mail.ParseAddress(r.PathValue("login")) }
+
+func (a *api) domains(r *http.Request) (any, error) { return a.Directory.Domains(r.Context()) }
+
+func (a *api) addDomain(r *http.Request) (any, error) {
+	var d directory.Domain
+	if err := decode(r, &d); err != nil {
+		return nil, err
+	}
+	return done{}, a.Directory.AddDomain(r.Context(), d)
+}
+
+func (a *api) removeDomain(r *http.Request) (any, error) {
+	return done{}, a.Directory.RemoveDomain(r.Context(), r.PathValue("name"))
+}
+
+func (a *api) accounts(r *http.Request) (any, error) {
+	return many(a.Directory.Accounts(r.Context()))
+}
+
+func (a *api) account(r *http.Request) (any, error) {
+	who, err := login(r)
+	if err != nil {
+		return nil, err
+	}
+	return a.Directory.Account(r.Context(), who)
+}
+
+func (a *api) addAccount(r *http.Request) (any, error) {
+	var n NewAccount
+	if err := decode(r, &n); err != nil {
+		return nil, err
+	}
+	who, err := mail.ParseAddress(n.Login)
+	if err != nil {
+		return nil, err
+	}
+	if n.Password == "" {
+		return nil, fmt.Errorf("%w: the password is empty", errRequest)
+	}
+	return a.Directory.AddAccount(r.Context(), who, n.Password)
+}
+
+func (a *api) setPassword(r *http.Request) (any, error) {
+	var n NewAccount
+	if err := decode(r, &n); err != nil {
+		return nil, err
+	}
+	who, err := login(r)
+	if err != nil {
+		return nil, err
+	}
+	if n.Password == "" {
+		return nil, fmt.Errorf("%w: the password is empty", errRequest)
+	}
+	if err := a.Directory.SetPassword(r.Context(), who, n.Password); err != nil {
+		return nil, err
+	}
+	return done{}, a.disconnect(r, who)
+}
+
+// switchAccount disables or enables an account; one that is disabled has no session left when it returns.
+func (a *api) switchAccount(r *http.Request) (any, error) {
+	who, err := login(r)
+	if err != nil {
+		return nil, err
+	}
+	switch r.PathValue("switch") {
+	case "enable":
+		return done{}, a.Directory.SetDisabled(r.Context(), who, time.Time{})
+	case "disable":
+		if err := a.Directory.SetDisabled(r.Context(), who, time.Now()); err != nil {
+			return nil, err
+		}
+		return done{}, a.disconnect(r, who)
+	}
+	return nil, fmt.Errorf("%w: an account can be enabled and disabled", errRequest)
+}
+
+func (a *api) disconnect(r *http.Request, who mail.Address) error {
+	account, err := a.Directory.Account(r.Context(), who)
+	if err == nil && a.Disconnect != nil {
+		a.Disconnect(account.ID)
+	}
+	return err
+}
+
+// removeAccount forgets the account first, so that nobody can come in, then its sessions and its mail.
+func (a *api) removeAccount(r *http.Request) (any, error) {
+	who, err := login(r)
+	if err != nil {
+		return nil, err
+	}
+	account, err := a.Directory.RemoveAccount(r.Context(), who)
+	if err != nil {
+		return nil, err
+	}
+	if a.Disconnect != nil {
+		a.Disconnect(account.ID)
+	}
+	return done{}, a.Store.Remove(r.Context(), account.ID)
+}
+
+func (a *api) aliases(r *http.Request) (any, error) { return many(a.Directory.Aliases(r.Context())) }
+
+func (a *api) addAlias(r *http.Request) (any, error) {
+	var alias directory.Alias
+	if err := decode(r, &alias); err != nil {
+		return nil, err
+	}
+	return done{}, a.Directory.AddAlias(r.Context(), alias)
+}
+
+func (a *api) removeAlias(r *http.Request) (any, error) {
+	address, err := mail.ParseAddress(r.PathValue("address"))
+	if err != nil {
+		return nil, err
+	}
+	target, err := mail.ParseAddress(r.PathValue("target"))
+	if err != nil {
+		return nil, err
+	}
+	return done{}, a.Directory.RemoveAlias(r.Context(), directory.Alias{Address: address, Target: target})
+}
