@@ -1,0 +1,336 @@
+package mta
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"posthouse/crypto/password"
+	"posthouse/directory"
+	"posthouse/internal/dns"
+	"posthouse/internal/transcript"
+	"posthouse/mail"
+	"posthouse/spool"
+)
+
+const scripts = "../testdata/script"
+
+// The house of the tests is mail.south.test for south.test: bob, dave, an alias "all" of both, "out" that leads to another house, "round"
+// that leads to itself, "gone" who is disabled. Passwords are "posthouse".
+var house = sync.OnceValues(func() (directory.Directory, error) {
+	dir, err := os.MkdirTemp("", "mta")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir) // SQLite keeps its files open
+	d, err := directory.Open(filepath.Join(dir, "directory.db"), directory.Options{
+		Cost: password.Cost{Memory: 8, Time: 1},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d, furnish(d)
+})
+
+func furnish(d directory.Directory) error {
+	ctx := context.Background()
+	if err := d.AddDomain(ctx, directory.Domain{Name: "south.test"}); err != nil {
+		return err
+	}
+	for _, login := range []string{"bob", "dave", "gone", "ж"} {
+		if _, err := d.AddAccount(ctx, parse(login+"@south.test"), "posthouse"); err != nil {
+			return err
+		}
+	}
+	for _, a := range [][2]string{
+		{"all@south.test", "bob@south.test"}, {"all@south.test", "dave@south.test"}, {"bobby@south.test", "bob@south.test"},
+		{"out@south.test", "carol@north.test"}, {"round@south.test", "trip@south.test"}, {"trip@south.test", "round@south.test"},
+	} {
+		if err := d.AddAlias(ctx, directory.Alias{Address: parse(a[0]), Target: parse(a[1])}); err != nil {
+			return err
+		}
+	}
+	return d.SetDisabled(ctx, parse("gone@south.test"), time.Now())
+}
+
+func parse(s string) mail.Address {
+	a, err := mail.ParseAddress(s)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+var certificate = sync.OnceValues(func() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"mail.south.test"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+})
+
+func testTLS(t testing.TB) *tls.Config {
+	cert, err := certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+}
+
+// testOptions are those of an MX; the spool is a real one.
+func testOptions(t testing.TB) Options {
+	d, err := house()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp, err := spool.OpenSQLite(spool.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sp.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return Options{
+		Hostname:   "mail.south.test",
+		Spool:      sp,
+		Directory:  d,
+		TLS:        testTLS(t),
+		Postmaster: parse("bob@south.test"),
+	}
+}
+
+// start serves on a loopback port until the test ends; every session must have ended well by then.
+func start(t testing.TB, o Options, wrap func(net.Listener) net.Listener) (*Server, string) {
+	s, err := NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(wrap(l)) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+		if n := s.metrics.Sessions.Load(); n != 0 {
+			t.Errorf("%d sessions are left", n)
+		}
+	})
+	return s, addr
+}
+
+func plain(l net.Listener) net.Listener { return l }
+
+// settings are what a script may say about the server it is for.
+var settings = map[string]func(t testing.TB, o *Options, value string){
+	"listener": func(t testing.TB, o *Options, value string) {
+		for k := range kinds {
+			if kinds[k].name == value {
+				o.Kind = Kind(k)
+				return
+			}
+		}
+		t.Fatalf("no listener %q", value)
+	},
+	"tls":            func(_ testing.TB, o *Options, _ string) { o.TLS = nil }, // no
+	"plaintext-auth": func(_ testing.TB, o *Options, _ string) { o.AllowPlaintextAuth = true },
+	"dsn":            func(_ testing.TB, o *Options, _ string) { o.DSN = true },
+	"monitor-dmarc":  func(_ testing.TB, o *Options, _ string) { o.MonitorDMARC = true },
+	"relay-from":     func(_ testing.TB, o *Options, v string) { o.RelayFrom = append(o.RelayFrom, netip.MustParsePrefix(v)) },
+	"postmaster":     func(_ testing.TB, o *Options, _ string) { o.Postmaster = mail.Address{} }, // none
+	"message-size":   func(t testing.TB, o *Options, v string) { o.Limits.MessageSize = int64(number(t, v)) },
+	"header-size":    func(t testing.TB, o *Options, v string) { o.Limits.HeaderSize = number(t, v) },
+	"recipients":     func(t testing.TB, o *Options, v string) { o.Limits.Recipients = number(t, v) },
+	"hops":           func(t testing.TB, o *Options, v string) { o.Limits.Hops = number(t, v) },
+	"sessions":       func(t testing.TB, o *Options, v string) { o.Limits.Sessions = number(t, v) },
+	"network":        func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerNetwork = number(t, v) },
+	"errors":         func(t testing.TB, o *Options, v string) { o.Limits.Errors = number(t, v) },
+	"junk":           func(t testing.TB, o *Options, v string) { o.Limits.Junk = number(t, v) },
+	"auth-failures":  func(t testing.TB, o *Options, v string) { o.Limits.AuthFailures = number(t, v) },
+	"reference":      func(testing.TB, *Options, string) {}, // see TestScriptsAtReference
+}
+
+func number(t testing.TB, s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// scriptOptions are those that a script's settings and its file "zone" ask for.
+func scriptOptions(t testing.TB, s *transcript.Script) Options {
+	o := testOptions(t)
+	if strings.Contains(s.Name, "/lmtp/") {
+		o.Kind = LMTP
+	}
+	for name, value := range s.Settings {
+		set, ok := settings[name]
+		if !ok {
+			t.Fatalf("no setting %q", name)
+		}
+		set(t, &o, value)
+	}
+	if zone := s.File("zone"); zone != nil {
+		z, err := dns.ParseZone(string(zone))
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Resolver = z
+	}
+	return o
+}
+
+func TestScripts(t *testing.T) {
+	for _, dir := range []string{"smtp", "lmtp"} {
+		transcript.RunDir(t, filepath.Join(scripts, dir), func(t *testing.T, s *transcript.Script) transcript.Options {
+			t.Parallel()
+			o := scriptOptions(t, s)
+			_, addr := start(t, o, plain)
+			dial := transcript.DialTCP(addr)
+			if o.Kind == Submissions {
+				dial = transcript.DialTLS(addr, &tls.Config{InsecureSkipVerify: true})
+			}
+			return transcript.Options{Dial: dial, Done: func(vars map[string]string) { checkSpool(t, s, o.Spool, vars) }}
+		})
+	}
+}
+
+// The same dialogues inside TLS, about which the server knows nothing: what is read comes in other pieces.
+func TestScriptsInsideTLS(t *testing.T) {
+	transcript.RunDir(t, filepath.Join(scripts, "smtp"), func(t *testing.T, s *transcript.Script) transcript.Options {
+		t.Parallel()
+		o := scriptOptions(t, s)
+		if o.Kind == Submissions || s.Settings["sessions"]+s.Settings["network"] != "" {
+			t.Skip("it is TLS already, or refused before any handshake")
+		}
+		_, addr := start(t, o, func(l net.Listener) net.Listener { return tls.NewListener(l, testTLS(t)) })
+		return transcript.Options{
+			Dial: transcript.DialTLS(addr, &tls.Config{InsecureSkipVerify: true}),
+			Done: func(vars map[string]string) { checkSpool(t, s, o.Spool, vars) },
+		}
+	})
+}
+
+// Scripts with "setting reference yes" also hold for another server: POSTHOUSE_REFERENCE_SMTP=host:port, a server of south.test that
+// knows bob, dave and the alias all.
+func TestScriptsAtReference(t *testing.T) {
+	addr := os.Getenv("POSTHOUSE_REFERENCE_SMTP")
+	if addr == "" {
+		t.Skip("POSTHOUSE_REFERENCE_SMTP names no server")
+	}
+	transcript.RunDir(t, filepath.Join(scripts, "smtp"), func(t *testing.T, s *transcript.Script) transcript.Options {
+		if s.Settings["reference"] == "" {
+			t.Skip("a difference, or a limit of ours")
+		}
+		return transcript.Options{Dial: transcript.DialTCP(addr)}
+	})
+}
+
+// checkSpool compares what the spool holds with the script's files: "spool" has a line for each message, "message N" its octets. A
+// script without them leaves nothing in the spool.
+func checkSpool(t *testing.T, s *transcript.Script, sp spool.Spool, vars map[string]string) {
+	var got strings.Builder
+	n := 0
+	for e, err := range sp.List(t.Context(), spool.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		got.WriteString(summary(&e) + "\n")
+		if want := s.File(fmt.Sprintf("message %d", n)); want != nil {
+			matches(t, fmt.Sprintf("message %d", n), string(want), content(t, sp, e.ID), vars)
+		}
+	}
+	matches(t, "spool", string(s.File("spool")), got.String(), vars)
+}
+
+func summary(e *spool.Entry) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "from <%s>", e.From)
+	for _, r := range e.Recipients {
+		fmt.Fprintf(&b, " to <%s>", r.Address)
+		if r.Original != "" {
+			fmt.Fprintf(&b, " orcpt %s", r.Original)
+		}
+		if r.Notify != 0 {
+			fmt.Fprintf(&b, " notify %d", r.Notify)
+		}
+	}
+	if e.Body != 0 {
+		fmt.Fprintf(&b, " %s", e.Body)
+	}
+	if e.UTF8 {
+		b.WriteString(" SMTPUTF8")
+	}
+	if e.Return != 0 || e.EnvID != "" {
+		fmt.Fprintf(&b, " ret %d envid %q", e.Return, e.EnvID)
+	}
+	fmt.Fprintf(&b, " with %s", e.Origin.Protocol)
+	if e.Origin.Login != "" {
+		fmt.Fprintf(&b, " login %s", e.Origin.Login)
+	}
+	return b.String()
+}
+
+func content(t testing.TB, sp spool.Spool, id mail.ID) string {
+	c, err := sp.Open(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b, err := io.ReadAll(io.NewSectionReader(c, 0, c.Size()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+var wildcard = regexp.MustCompile(`\\\$(_|[a-z]+)`)
+
+// matches compares texts; in what is wanted "$_" is anything but a line's end, "$name" a variable of the script.
+func matches(t testing.TB, what, want, got string, vars map[string]string) {
+	pattern := regexp.QuoteMeta(strings.TrimSuffix(want, "\n"))
+	pattern = wildcard.ReplaceAllStringFunc(pattern, func(ref string) string {
+		if value, ok := vars[ref[2:]]; ok {
+			return regexp.QuoteMeta(value)
+		}
+		return "[^\n]*"
+	})
+	if bare := strings.ReplaceAll(got, "\r\n", ""); strings.Contains(bare, "\r") {
+		t.Errorf("%s has a bare CR", what)
+	}
+	got = strings.TrimSuffix(strings.ReplaceAll(got, "\r\n", "\n"), "\n")
+	if !regexp.MustCompile("^" + pattern + "$").MatchString(got) {
+		t.Errorf("%s is\n%s\nand should be\n%s", what, got, want)
+	}
+}
