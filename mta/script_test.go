@@ -34,12 +34,7 @@ const scripts = "../testdata/script"
 // The house of the tests is mail.south.test for south.test: bob, dave, an alias "all" of both, "out" that leads to another house, "round"
 // that leads to itself, "gone" who is disabled. Passwords are "posthouse".
 var house = sync.OnceValues(func() (directory.Directory, error) {
-	dir, err := os.MkdirTemp("", "mta")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir) // SQLite keeps its files open
-	d, err := directory.Open(filepath.Join(dir, "directory.db"), directory.Options{
+	d, err := directory.Open(filepath.Join(houseDir, "directory.db"), directory.Options{
 		Cost: password.Cost{Memory: 8, Time: 1},
 	})
 	if err != nil {
@@ -47,6 +42,18 @@ var house = sync.OnceValues(func() (directory.Directory, error) {
 	}
 	return d, furnish(d)
 })
+
+var houseDir string // of TestMain
+
+func TestMain(m *testing.M) {
+	var err error
+	if houseDir, err = os.MkdirTemp("", "mta"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(houseDir)
+	os.Exit(code)
+}
 
 func furnish(d directory.Directory) error {
 	ctx := context.Background()

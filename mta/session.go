@@ -3,6 +3,7 @@ package mta
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -50,6 +51,7 @@ var (
 	errNoRoom    = errors.New("mta: no mail is taken now")
 	errPipeline  = errors.New("mta: data before it was asked for")
 	errHangUp    = errors.New("mta: the client is out of step")
+	errDeaf      = errors.New("mta: the client does not take our replies")
 	errHandshake = errors.New("mta: no TLS handshake")
 )
 
@@ -185,14 +187,17 @@ func (s *session) flush() error {
 	if len(s.out) == 0 {
 		return nil
 	}
-	if err := s.raw.SetWriteDeadline(time.Now().Add(s.server.opts.Limits.WriteTime)); err != nil {
-		return err
+	err := s.raw.SetWriteDeadline(time.Now().Add(s.server.opts.Limits.WriteTime))
+	if err == nil {
+		_, err = s.conn.Write(s.out)
 	}
-	_, err := s.conn.Write(s.out)
 	if s.out = s.out[:0]; cap(s.out) > maxOut/4 {
 		s.out = nil
 	}
-	return err
+	if err != nil { // there is nobody to say farewell to
+		return fmt.Errorf("%w: %v", errDeaf, err) //nolint:errorlint // its time-out is not that of a command
+	}
+	return nil
 }
 
 // read is the only place that reads: what we have to say goes out before, and no wait is for ever.
