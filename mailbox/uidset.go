@@ -1,6 +1,9 @@
 package mailbox
 
-import "iter"
+import (
+	"iter"
+	"strconv"
+)
 
 // UIDRange is the UIDs from First to Last, both included.
 type UIDRange struct{ First, Last UID }
@@ -55,4 +58,20 @@ func (s UIDSet) UIDs() iter.Seq[UID] {
 			}
 		}
 	}
+}
+
+// String is the set as IMAP writes it: "1:3,5".
+func (s UIDSet) String() string {
+	var b []byte
+	for i, r := range s {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(r.First), 10)
+		if r.Last != r.First {
+			b = append(b, ':')
+			b = strconv.AppendUint(b, uint64(r.Last), 10)
+		}
+	}
+	return string(b)
 }
