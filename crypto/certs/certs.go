@@ -34,6 +34,10 @@ const (
 type Keeper struct {
 	load    func() (*tls.Certificate, error)
 	current atomic.Pointer[tls.Certificate]
+
+	// By ACME only: what an authority gave for hosts, or its challenge; current serves where there is none.
+	challenge func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	hosts     []string
 }
 
 func newKeeper(load func() (*tls.Certificate, error)) (*Keeper, error) {
@@ -69,8 +73,21 @@ func (k *Keeper) Reload() error {
 func (k *Keeper) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return k.current.Load(), nil },
+		GetCertificate: k.get,
 	}
+}
+
+func (k *Keeper) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if k.challenge != nil {
+		named := *hello
+		if named.ServerName == "" {
+			named.ServerName = k.hosts[0] // SMTP clients often name nobody: RFC 6066 §3 is optional there
+		}
+		if c, err := k.challenge(&named); err == nil {
+			return c, nil
+		}
+	}
+	return k.current.Load(), nil
 }
 
 // CA is a local authority for development and tests.

@@ -2,6 +2,7 @@ package certs
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +10,16 @@ import (
 
 // handshake connects a client to a server with the configuration over loopback, and returns the serial number it saw.
 func handshake(t *testing.T, server, client *tls.Config) (string, error) {
+	t.Helper()
+	leaf, err := meet(t, server, client)
+	if err != nil {
+		return "", err
+	}
+	return leaf.SerialNumber.String(), nil
+}
+
+// meet is handshake for the whole certificate.
+func meet(t *testing.T, server, client *tls.Config) (*x509.Certificate, error) {
 	t.Helper()
 	l, err := tls.Listen("tcp", "127.0.0.1:0", server)
 	if err != nil {
@@ -25,9 +36,9 @@ func handshake(t *testing.T, server, client *tls.Config) (string, error) {
 	defer func() { l.Close(); <-done }()
 	c, err := tls.Dial("tcp", l.Addr().String(), client)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return c.ConnectionState().PeerCertificates[0].SerialNumber.String(), c.Close()
+	return c.ConnectionState().PeerCertificates[0], c.Close()
 }
 
 // trusting is a client that trusts the authority and wants the host.

@@ -1,0 +1,156 @@
+// Package testkit is what tests of several rooms need: other mail programs as processes, free ports, conditions that become true.
+//
+// It knows no mail.
+package testkit
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// RequirePeers is the environment variable under which a missing program fails a test; without it the test is skipped.
+const RequirePeers = "POSTHOUSE_REQUIRE_PEERS"
+
+const (
+	patience = 30 * time.Second      // for anything that must happen
+	step     = 20 * time.Millisecond // between two looks
+	stopTime = 5 * time.Second       // from SIGTERM to SIGKILL
+)
+
+// Peer is the path of another program.
+func Peer(t testing.TB, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil && os.Getenv(RequirePeers) != "" {
+		t.Fatalf("%s is needed: %v", program, err)
+	}
+	if err != nil {
+		t.Skipf("%s is not installed", program)
+	}
+	return path
+}
+
+// FreePort is an address on loopback that was free a moment ago, for programs that cannot pick one themselves.
+func FreePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// output gathers what a process prints.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+// String is what was printed so far.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// Process is a program that a test started.
+type Process struct {
+	cmd  *exec.Cmd
+	out  output
+	done chan struct{} // closed when it has ended
+}
+
+// Start starts a program in a process group of its own, with more environment. When the test ends the group is stopped; if the test
+// failed, what the program printed is shown.
+func Start(t testing.TB, cmd *exec.Cmd, env ...string) *Process {
+	t.Helper()
+	p := &Process{cmd: cmd, done: make(chan struct{})}
+	cmd.Env = append(cmd.Environ(), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if cmd.Stdout == nil {
+		cmd.Stdout = &p.out
+	}
+	cmd.Stderr = &p.out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		cmd.Wait() // how it ended is for the test to find out
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.Signal(syscall.SIGTERM)
+		select {
+		case <-p.done:
+		case <-time.After(stopTime):
+		}
+		p.Kill()
+		if t.Failed() {
+			t.Logf("%s printed:\n%s", cmd.Path, p.out.String())
+		}
+	})
+	return p
+}
+
+// Signal sends a signal to the whole group.
+func (p *Process) Signal(s syscall.Signal) error {
+	if err := syscall.Kill(-p.cmd.Process.Pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	return nil
+}
+
+// Kill ends the whole group at once (SIGKILL) and waits for the program.
+func (p *Process) Kill() {
+	p.Signal(syscall.SIGKILL)
+	<-p.done
+}
+
+// Done is closed when the program has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// ExitCode is that of a program that has ended.
+func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
+
+// Output is what it printed so far.
+func (p *Process) Output() string { return p.out.String() }
+
+// Until waits for a condition, and fails the test if it does not come true.
+func Until(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	deadline, tick := time.After(patience), time.NewTicker(step)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("in vain after %s: %s", patience, what)
+		}
+	}
+}
+
+// WaitPort waits until somebody accepts connections at addr.
+func WaitPort(t testing.TB, addr string) {
+	t.Helper()
+	Until(t, "somebody listens on "+addr, func() bool {
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
