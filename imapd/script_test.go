@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"log/slog"
 	"math/big"
 	"net"
@@ -28,17 +29,25 @@ const scripts = "../testdata/script/imap"
 
 // The house of the tests is mail.south.test for south.test: bob, dave, and "gone" who is disabled. Passwords are "posthouse".
 var house = sync.OnceValues(func() (directory.Directory, error) {
-	dir, err := os.MkdirTemp("", "imapd")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir) // SQLite keeps its files open
-	d, err := directory.Open(filepath.Join(dir, "directory.db"), directory.Options{Cost: password.Cost{Memory: 8, Time: 1}})
+	d, err := directory.Open(filepath.Join(houseDir, "directory.db"), directory.Options{Cost: password.Cost{Memory: 8, Time: 1}})
 	if err != nil {
 		return nil, err
 	}
 	return d, furnish(d)
 })
+
+// houseDir is the house's as long as the tests run.
+var houseDir string
+
+func TestMain(m *testing.M) {
+	var err error
+	if houseDir, err = os.MkdirTemp("", "imapd"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(houseDir) //nolint:errcheck // the tests are over
+	os.Exit(code)
+}
 
 func furnish(d directory.Directory) error {
 	ctx := context.Background()
@@ -180,6 +189,14 @@ func TestScripts(t *testing.T) {
 	transcript.RunDir(t, scripts, func(t *testing.T, s *transcript.Script) transcript.Options {
 		t.Parallel()
 		_, addr := start(t, scriptOptions(t, s))
-		return transcript.Options{Dial: transcript.DialTCP(addr)}
+		return transcript.Options{Dial: transcript.DialTCP(addr), Vars: names("bob@south.test", "dave@south.test")}
 	})
+}
+
+// names are the login names as scripts write them, and what follows from bob's.
+func names(bob, dave string) map[string]string {
+	return map[string]string{
+		"bob": bob, "dave": dave, "gone": "gone@south.test", "boblen": strconv.Itoa(len(bob)),
+		"plain": base64.StdEncoding.EncodeToString([]byte("\x00" + bob + "\x00posthouse")),
+	}
 }
