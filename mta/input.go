@@ -89,19 +89,16 @@ func (in *input) drop() { in.r, in.w = 0, 0 }
 
 // more reads what has come, into a larger buffer if this one is full of what was not read yet, or too small for what comes.
 func (in *input) more() error {
-	if in.r == in.w {
-		in.drop()
-	}
 	if in.filled || in.Buffered() == len(in.buf) {
 		in.grow()
 	}
-	if in.w == len(in.buf) {
-		in.w = copy(in.buf, in.buf[in.r:in.w])
-		in.r = 0
+	if half := len(in.buf) / 2; in.r > 0 && len(in.buf)-in.w < half || in.r == in.w {
+		in.r, in.w = 0, copy(in.buf, in.buf[in.r:in.w])
 	}
-	n, err := in.read(in.buf[in.w:])
+	room := in.buf[in.w:]
+	n, err := in.read(room)
 	in.w += n
-	in.filled = in.w == len(in.buf)
+	in.filled = n == len(room) && n >= len(in.buf)/2
 	if n > 0 {
 		return nil
 	}
