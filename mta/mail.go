@@ -56,8 +56,7 @@ func (s *session) judgeSender(ctx context.Context, m *smtp.Mail, args []byte) sm
 
 // begin begins a transaction, and what the stages can do before there is a message.
 func (s *session) begin(ctx context.Context, m *smtp.Mail) {
-	ctx, cancel := context.WithCancel(ctx)
-	t := &transaction{cancel: cancel}
+	t := &transaction{}
 	t.env = mail.Envelope{
 		From:     m.From,
 		Body:     m.Body,
@@ -75,10 +74,8 @@ func (s *session) begin(ctx context.Context, m *smtp.Mail) {
 		},
 	}
 	t.message.Envelope = &t.env
-	for _, st := range s.stages() {
-		if st, ok := st.(stage.Starter); ok {
-			st.Start(ctx, &t.message)
-		}
+	if stages := s.stages(); len(stages) > 0 {
+		t.start(ctx, stages)
 	}
 	s.tx = t
 }

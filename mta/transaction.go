@@ -15,8 +15,18 @@ type transaction struct {
 	first   mail.Address              // of the first, as it was given
 	known   map[mail.Address]struct{} // of env.To, once there are two
 	message stage.Message
-	data    *incoming // DATA or BDAT has begun
-	cancel  context.CancelFunc
+	data    *incoming          // DATA or BDAT has begun
+	cancel  context.CancelFunc // of what the stages began; nil: nothing
+}
+
+// start lets the stages begin that can.
+func (t *transaction) start(ctx context.Context, stages []stage.Stage) {
+	ctx, t.cancel = context.WithCancel(ctx)
+	for _, st := range stages {
+		if st, ok := st.(stage.Starter); ok {
+			st.Start(ctx, &t.message)
+		}
+	}
 }
 
 // add takes a recipient; each address is there once.
@@ -35,8 +45,10 @@ func (t *transaction) add(r mail.Recipient) {
 
 // close forgets the transaction: what the stages began ends, and a draft that was not committed is gone.
 func (t *transaction) close(log *slog.Logger) {
-	t.cancel()
-	t.message.Close()
+	if t.cancel != nil {
+		t.cancel()
+		t.message.Close()
+	}
 	if t.data == nil {
 		return
 	}

@@ -14,9 +14,9 @@ const maxMessageID = 250 // octets of a Message-ID that are kept, as a key to se
 type Header struct {
 	FromFields int
 	HasDate    bool
-	MessageID  string // without its angle brackets; empty: there is none
-	Received   int    // how many such fields: hops
-	from       []mime.Address
+	MessageID  string   // without its angle brackets; empty: there is none
+	Received   int      // how many such fields: hops
+	from       [][]byte // the values of the From fields, copied
 }
 
 // noted are the fields that a Header looks at.
@@ -25,7 +25,7 @@ var noted = map[string]func(h *Header, value []byte){
 		if h.FromFields++; h.FromFields > maxFromFields {
 			return
 		}
-		h.from = append(h.from, mime.ParseAddresses(value)...)
+		h.from = append(h.from, bytes.Clone(value))
 	},
 	"date":     func(h *Header, _ []byte) { h.HasDate = true },
 	"received": func(h *Header, _ []byte) { h.Received++ },
@@ -62,9 +62,11 @@ func lower(b []byte) []byte {
 // Authors are the mailboxes of the From field, or of all of them, groups dissolved.
 func (h *Header) Authors() []mime.Address {
 	var authors []mime.Address
-	for _, a := range h.from {
-		if a.Group == mime.NoGroup {
-			authors = append(authors, a)
+	for _, value := range h.from {
+		for _, a := range mime.ParseAddresses(value) {
+			if a.Group == mime.NoGroup {
+				authors = append(authors, a)
+			}
 		}
 	}
 	return authors
