@@ -93,7 +93,7 @@ type Account interface {
 	// Snapshot is a box as it stands.
 	Snapshot(ctx context.Context, box BoxID) (*Snapshot, error)
 	// Facts yields what is known of contents, in the order asked; unknown ones are left out. What it yields is valid until the
-	// next step of the iteration.
+	// next step of the iteration. No lock and no transaction is held meanwhile: whoever takes them may be slow.
 	Facts(ctx context.Context, want FactSet, blobs iter.Seq[BlobID]) iter.Seq2[*Facts, error]
 	// Open reads a message's octets. The caller closes it. It stays readable though the message be expunged meanwhile.
 	Open(ctx context.Context, id BlobID) (mail.Content, error)
