@@ -14,34 +14,50 @@ type known struct {
 	message *mailbox.Message
 }
 
-// facts yields the messages that a cursor is before, and moves it on. Messages whose content is gone, since they were expunged
-// meanwhile, are yielded without facts. Nothing may be written to a client before the iteration has ended: a store may hold a
-// transaction for it.
-func (s *session) facts(ctx context.Context, want mailbox.FactSet, at *cursor) iter.Seq2[known, error] {
+// facts yields the messages of a selection with what is known of them. Those whose content is gone, since they were expunged
+// meanwhile, are yielded without facts; so are all if nothing is wanted.
+func (s *session) facts(ctx context.Context, want mailbox.FactSet, sel selection) iter.Seq2[known, error] {
+	at := s.view.walk(sel)
 	return func(yield func(known, error) bool) {
-		for facts, err := range s.account.Facts(ctx, want, blobs(*at)) {
-			if err != nil {
-				yield(known{}, err)
-				return
-			}
-			for {
-				pos, m, ok := at.next()
-				if !ok {
+		if want != 0 {
+			for facts, err := range s.account.Facts(ctx, want, blobs(at)) {
+				if err != nil {
+					yield(known{}, err)
 					return
 				}
-				if m.Blob != facts.Blob {
-					if !yield(known{pos: pos, message: m}, nil) {
-						return
-					}
-					continue
-				}
-				if !yield(known{facts, pos, m}, nil) {
+				if !yieldUntil(facts, &at, yield) {
 					return
 				}
-				break
 			}
 		}
 		for pos, m, ok := at.next(); ok && yield(known{pos: pos, message: m}, nil); pos, m, ok = at.next() {
+		}
+	}
+}
+
+// yieldUntil yields the messages up to the one that the facts are of.
+func yieldUntil(facts *mailbox.Facts, at *cursor, yield func(known, error) bool) bool {
+	for {
+		pos, m, ok := at.next()
+		switch {
+		case !ok:
+			return false
+		case m.Blob == facts.Blob:
+			return yield(known{facts, pos, m}, nil)
+		case !yield(known{pos: pos, message: m}, nil):
+			return false
+		}
+	}
+}
+
+// blobs are the contents of the messages that a cursor is before. The cursor itself stays where it is.
+func blobs(c cursor) iter.Seq[mailbox.BlobID] {
+	return func(yield func(mailbox.BlobID) bool) {
+		for c := c; ; {
+			_, m, ok := c.next()
+			if !ok || !yield(m.Blob) {
+				return
+			}
 		}
 	}
 }

@@ -196,8 +196,7 @@ func (c *fetchCommand) run(ctx context.Context, s *session) (reply, error) {
 			f.changed = seen
 		}
 	}
-	f.at = s.view.walk(sel)
-	if err := f.all(ctx); err != nil {
+	if err := f.all(ctx, sel); err != nil {
 		return reply{}, err
 	}
 	if f.missing {
@@ -231,114 +230,80 @@ type fetching struct {
 	items   []fetcher
 	want    mailbox.FactSet
 	changed mailbox.UIDSet // messages whose flags are told with the items
-	at      cursor         // before the next message
 	missing bool           // a message was expunged meanwhile
-
-	buf     []byte         // the answer so far
-	begin   int            // where the last message begins in it
-	blob    mailbox.BlobID // of the last message
+	target  target         // the message at hand
 	pending []streamer     // its items that need its octets
 }
 
-func (f *fetching) all(ctx context.Context) error {
-	for more := true; more; {
-		f.pending = f.pending[:0]
-		f.buf = f.s.out.Available()
-		var err error
-		if more, err = f.fill(ctx); err == nil && len(f.pending) > 0 {
-			err = f.open(ctx)
+func (f *fetching) all(ctx context.Context, sel selection) error {
+	for k, err := range f.s.facts(ctx, f.want, sel) {
+		if err == nil {
+			err = f.message(ctx, k)
 		}
-		if err = errors.Join(err, f.s.out.Advance(f.buf), ctx.Err()); err != nil {
+		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
-// fill appends messages until the buffer is full or one has to be opened; then there may be more. While it holds facts, nothing is
-// written to the client.
-func (f *fetching) fill(ctx context.Context) (more bool, err error) {
-	if f.want == 0 {
-		for pos, m, ok := f.at.next(); ok; pos, m, ok = f.at.next() {
-			if f.message(pos, m, nil) {
-				return true, nil
-			}
-		}
-		return false, nil
+// message answers for one message.
+func (f *fetching) message(ctx context.Context, k known) error {
+	if f.want != 0 && k.Facts == nil {
+		f.missing = true
+		return nil
 	}
-	for k, err := range f.s.facts(ctx, f.want, &f.at) {
-		switch {
-		case err != nil:
-			return false, err
-		case k.Facts == nil:
-			f.missing = true
-		case f.message(k.pos, k.message, k.Facts):
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// message appends the data of a message, but for what needs its octets. It tells whether no more shall be appended.
-func (f *fetching) message(pos int, m *mailbox.Message, facts *mailbox.Facts) bool {
-	t := target{message: m, keywords: f.s.view.told.Keywords, facts: facts}
-	f.begin, f.blob = len(f.buf), m.Blob
-	b := f.s.view.beginFetch(f.buf, pos)
-	if f.changed.Contains(m.UID) {
-		b = append(flagsItem.append(b, &t), ' ')
+	f.target = target{message: k.message, keywords: f.s.view.told.Keywords, facts: k.Facts}
+	f.pending = f.pending[:0]
+	b := f.s.out.Available()
+	begin := len(b)
+	b = f.s.view.beginFetch(b, k.pos)
+	if f.changed.Contains(k.message.UID) {
+		b = append(flagsItem.append(b, &f.target), ' ')
 	}
 	for _, item := range f.items {
-		written, rest := item.write(b, &t)
+		written, rest := item.write(b, &f.target)
 		if rest != nil {
 			f.pending = append(f.pending, rest)
 			continue
 		}
 		b = append(written, ' ')
 	}
-	if len(f.pending) == 0 {
-		b = append(b[:len(b)-1], ")\r\n"...) // in place of the last space
+	if len(f.pending) > 0 {
+		return f.stream(ctx, b, begin)
 	}
-	f.buf = b
-	return len(f.pending) > 0 || len(b) >= wire.MaxBuffered
+	return f.s.out.Advance(append(b[:len(b)-1], ")\r\n"...)) // in place of the last space
 }
 
-// open appends what needs the octets of the last message. If it is gone, nothing of it is written.
-func (f *fetching) open(ctx context.Context) error {
-	content, err := f.s.account.Open(ctx, f.blob)
+// stream writes what needs the octets of the message whose answer begins at begin. If it is gone, nothing of it is written.
+func (f *fetching) stream(ctx context.Context, b []byte, begin int) error {
+	content, err := f.s.account.Open(ctx, f.target.message.Blob)
+	if errors.Is(err, mailbox.ErrNoBlob) {
+		f.missing = true
+		return f.s.out.Advance(b[:begin])
+	}
 	if err != nil {
-		return f.drop(err)
+		return err
 	}
 	defer content.Close() //nolint:errcheck // it was only read
-	m := &opened{content, f.s.account, f.blob}
+	m := &opened{content, f.s.account, f.target.message.Blob}
 	for _, item := range f.pending {
 		if err := item.prepare(ctx, m); err != nil {
-			return f.drop(err)
+			return err
 		}
 	}
 	out := f.s.out
-	err = out.Advance(f.buf)
+	err = out.Advance(b)
 	for i, item := range f.pending {
 		if i > 0 {
 			err = errors.Join(err, out.WriteString(" "))
 		}
 		if err = errors.Join(err, item.stream(out, m)); err != nil {
 			f.s.cut(err)
-			f.buf = out.Available()
 			return err
 		}
 	}
-	f.buf = append(out.Available(), ")\r\n"...)
-	return nil
-}
-
-// drop takes back what was begun of the last message.
-func (f *fetching) drop(err error) error {
-	f.buf = f.buf[:f.begin]
-	if errors.Is(err, mailbox.ErrNoBlob) {
-		f.missing = true
-		return nil
-	}
-	return err
+	return out.WriteString(")\r\n")
 }
 
 // cut ends a session in the middle of an answer that cannot be completed, since a literal was promised.

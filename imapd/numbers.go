@@ -1,8 +1,6 @@
 package imapd
 
 import (
-	"iter"
-
 	"posthouse/imapd/wire"
 	"posthouse/mailbox"
 )
@@ -25,16 +23,4 @@ func appendUIDRange(b []byte, r mailbox.UIDRange) []byte {
 		b = wire.AppendNumber(b, r.Last)
 	}
 	return b
-}
-
-// blobs are the contents of the messages that a cursor is before. The cursor itself stays where it is.
-func blobs(c cursor) iter.Seq[mailbox.BlobID] {
-	return func(yield func(mailbox.BlobID) bool) {
-		for c := c; ; {
-			_, m, ok := c.next()
-			if !ok || !yield(m.Blob) {
-				return
-			}
-		}
-	}
 }

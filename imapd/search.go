@@ -2,7 +2,6 @@ package imapd
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"posthouse/imapd/wire"
@@ -197,42 +196,53 @@ func (g *program) run(ctx context.Context, s *session) (selection, error) {
 			return nil, err
 		}
 	}
-	var r found
-	for pos, m := range s.view.each(s.view.everything()) {
-		r.judge(g.matches, &candidate{pos: pos, message: m})
+	r := found{matches: g.matches}
+	for k, err := range s.facts(ctx, 0, s.view.everything()) {
+		if err != nil {
+			return nil, err
+		}
+		r.judge(candidate{pos: k.pos, message: k.message})
 	}
-	if g.want != 0 && len(r.open) > 0 {
-		at := s.view.walk(r.again())
-		for k, err := range s.facts(ctx, g.want, &at) {
+	if g.want != 0 {
+		for k, err := range s.facts(ctx, g.want, r.again()) {
 			if err != nil {
 				return nil, err
 			}
-			if k.Facts != nil { // else it is expunged, and cannot be told whether it would match
-				r.judge(g.matches, &candidate{pos: k.pos, message: k.message, header: k.Header})
+			if k.Facts != nil { // else it is expunged, and nobody can tell whether it would match
+				r.judge(candidate{pos: k.pos, message: k.message, header: k.Header})
 			}
 		}
 	}
 	scan := newScanner(g.needles)
-	for pos, m := range s.view.each(r.again()) {
-		c := &candidate{pos: pos, message: m}
-		if err := scan.read(ctx, s.account, c); err != nil {
+	for k, err := range s.facts(ctx, mailbox.WantParts, r.again()) {
+		if err != nil {
 			return nil, err
 		}
-		r.judge(g.matches, c)
+		if k.Facts == nil {
+			continue
+		}
+		c, err := scan.read(ctx, s.account, k)
+		if err != nil {
+			return nil, err
+		}
+		r.judge(c)
 	}
-	return r.selection(), ctx.Err()
+	return r.hits.normal(), ctx.Err()
 }
 
 // found is the outcome of a search so far.
 type found struct {
-	hits []int     // positions
-	open selection // undecided
+	matches matcher
+	hits    selection // not in order, if there was more than one round
+	open    selection // undecided
+	at      candidate
 }
 
-func (f *found) judge(matches matcher, c *candidate) {
-	switch matches(c) {
+func (f *found) judge(c candidate) {
+	f.at = c
+	switch f.matches(&f.at) {
 	case yes:
-		f.hits = append(f.hits, c.pos)
+		f.hits = f.hits.add(c.pos)
 	case maybe:
 		f.open = f.open.add(c.pos)
 	}
@@ -243,12 +253,4 @@ func (f *found) again() selection {
 	open := f.open
 	f.open = nil
 	return open
-}
-
-func (f *found) selection() (sel selection) {
-	slices.Sort(f.hits)
-	for _, pos := range f.hits {
-		sel = sel.add(pos)
-	}
-	return sel
 }

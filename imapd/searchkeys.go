@@ -275,12 +275,13 @@ func sentDateKey(name string, holds func(day, of int64) bool) searchKey {
 // header is a key that holds if a field of that name does.
 func (g *program) header(name string, holds func(value []byte) bool) matcher {
 	g.want |= mailbox.WantHeader
+	wanted := []byte(name)
 	return func(c *candidate) answer {
 		if c.header == nil {
 			return maybe
 		}
 		for field := range mime.Fields(c.header) {
-			if bytes.EqualFold(field.Name, []byte(name)) && holds(field.Value) {
+			if bytes.EqualFold(field.Name, wanted) && holds(field.Value) {
 				return yes
 			}
 		}

@@ -43,12 +43,15 @@ type scanner struct {
 	rest    []byte // the beginning of a character that is not there yet
 	window  []byte // folded
 	header  bool   // it is a header that is read
-	buffer  []byte
+	buffer  []byte // a header
+	pump    []byte // text on its way
 	regions []region
 }
 
+const pumpSize = 8 << 10
+
 func newScanner(needles []needle) *scanner {
-	s := &scanner{needles: needles}
+	s := &scanner{needles: needles, found: make([]bool, len(needles)), pump: make([]byte, pumpSize)}
 	for _, n := range needles {
 		s.overlap = max(s.overlap, len(n.text)-1)
 	}
@@ -64,35 +67,27 @@ type region struct {
 	charset  string
 }
 
-// read looks into a message for all that its candidate does not know. One that is gone stays unknown, and so does not match.
-func (s *scanner) read(ctx context.Context, account mailbox.Account, c *candidate) error {
-	content, err := account.Open(ctx, c.message.Blob)
+// read looks into a message for all that can be asked of it. One that is gone stays unknown, and so does not match.
+func (s *scanner) read(ctx context.Context, account mailbox.Account, k known) (candidate, error) {
+	c := candidate{pos: k.pos, message: k.message}
+	content, err := account.Open(ctx, k.Blob)
 	if errors.Is(err, mailbox.ErrNoBlob) {
-		return nil
+		return c, nil
 	}
 	if err != nil {
-		return err
+		return c, err
 	}
 	defer content.Close() //nolint:errcheck // it was only read
-	m := &opened{content, account, c.message.Blob}
-	s.regions = s.regions[:0]
-	err = m.parts(ctx, func(root *mime.Part) {
-		s.addRegions(root, false)
-	})
-	if errors.Is(err, mailbox.ErrNoBlob) {
-		return nil
-	}
+	header, err := s.readHeader(content, k.Parts.Header)
 	if err != nil {
-		return err
-	}
-	header, err := s.readHeader(m, s.regions[0].span)
-	if err != nil {
-		return err
+		return c, err
 	}
 	c.header = append([]byte{}, header...)
-	s.found = make([]bool, len(s.needles))
+	clear(s.found)
 	c.found = s.found
-	return s.scan(m)
+	s.regions = s.regions[:0]
+	s.addRegions(k.Parts, false)
+	return c, s.scan(content)
 }
 
 // addRegions adds what has text in a part: parts of other types than text and message are left out, as RFC 9051 §6.4.4 allows.
@@ -112,7 +107,7 @@ func (s *scanner) addRegions(p *mime.Part, inside bool) {
 // errFound ends reading when there is nothing left to look for.
 var errFound = errors.New("imapd: all found")
 
-func (s *scanner) scan(m *opened) error {
+func (s *scanner) scan(m io.ReaderAt) error {
 	for _, r := range s.regions {
 		var err error
 		if r.header {
@@ -130,7 +125,7 @@ func (s *scanner) scan(m *opened) error {
 	return nil
 }
 
-func (s *scanner) readHeader(m *opened, span mime.Span) ([]byte, error) {
+func (s *scanner) readHeader(m io.ReaderAt, span mime.Span) ([]byte, error) {
 	n := min(span.Len, mime.MaxHeader)
 	if int64(cap(s.buffer)) < n {
 		s.buffer = make([]byte, n)
@@ -142,7 +137,7 @@ func (s *scanner) readHeader(m *opened, span mime.Span) ([]byte, error) {
 	return header, nil
 }
 
-func (s *scanner) scanHeader(m *opened, r region) error {
+func (s *scanner) scanHeader(m io.ReaderAt, r region) error {
 	header, err := s.readHeader(m, r.span)
 	if err != nil {
 		return err
@@ -159,13 +154,13 @@ func (s *scanner) scanHeader(m *opened, r region) error {
 	return nil
 }
 
-func (s *scanner) scanText(m *opened, r region) error {
+func (s *scanner) scanText(m io.ReaderAt, r region) error {
 	decoded, err := mime.NewDecoder(io.NewSectionReader(m, r.span.Off, r.span.Len), r.encoding)
 	if err != nil { // An unknown encoding has no text.
 		return nil //nolint:nilerr // see above
 	}
 	s.begin(false)
-	_, err = io.Copy(s, mime.NewUTF8Reader(decoded, r.charset))
+	_, err = io.CopyBuffer(s, struct{ io.Reader }{mime.NewUTF8Reader(decoded, r.charset)}, s.pump)
 	return err
 }
 

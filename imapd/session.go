@@ -26,7 +26,6 @@ type session struct {
 	log     *slog.Logger
 	link    *link
 	in      *wire.Decoder
-	input   *bufio.Reader
 	out     *wire.Writer
 
 	tag     string // of the command that runs
@@ -45,6 +44,8 @@ type session struct {
 // inputBuffer is what a session keeps for its input all the time.
 const inputBuffer = 2 << 10
 
+func newInput(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, inputBuffer) }
+
 func newSession(server *Server, conn net.Conn, network netip.Prefix) *session {
 	s := &session{
 		server: server, network: network,
@@ -59,8 +60,7 @@ func newSession(server *Server, conn net.Conn, network netip.Prefix) *session {
 // listen begins to read commands, from the connection as it is now: what was read ahead of it is dropped.
 func (s *session) listen() {
 	s.link.beforeRead = s.out.Flush
-	s.input = bufio.NewReaderSize(s.link, inputBuffer)
-	s.in = wire.NewDecoder(s.input)
+	s.in = wire.NewDecoder(newInput(s.link))
 	s.in.Limits = earlyLimits()
 	s.in.Continue = func() error {
 		if err := s.out.WriteString("+ Go on\r\n"); err != nil {
