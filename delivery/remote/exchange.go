@@ -1,0 +1,308 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"posthouse/delivery/hop"
+	"posthouse/mail"
+	"posthouse/mail/smtp"
+)
+
+// used is how a connection fared.
+type used uint8
+
+const (
+	fine  used = iota // back in the pool, or closed in good order
+	lost              // broke
+	stale             // broke before its first reply: it was closed while it was idle
+)
+
+// use delivers to the pending recipients over a connection. Who is left pending may be taken by another host.
+func (d *delivery) use(ctx context.Context, c *conn) used {
+	host := c.peer.host.name
+	if f := d.unfit(c); f != nil {
+		d.sessions = append(d.sessions, host)
+		d.note(f)
+		d.client.pool.put(d.key(), c)
+		return fine
+	}
+	stop := c.abortWith(ctx)
+	outcome := d.transactions(ctx, c)
+	if outcome != stale {
+		d.sessions = append(d.sessions, host)
+	}
+	if !stop() || outcome != fine || c.closing {
+		c.Close()
+		return outcome
+	}
+	d.client.pool.put(d.key(), c)
+	return fine
+}
+
+// transactions runs as many as it takes: servers may limit the recipients of one (RFC 5321 §4.5.3.1.10).
+func (d *delivery) transactions(ctx context.Context, c *conn) used {
+	todo := d.pending
+	d.pending = nil
+	for len(todo) > 0 {
+		n := min(len(todo), maxRecipients)
+		reused := c.uses > 0
+		x := exchange{delivery: d, conn: c, recipients: todo[:n], answered: make([]bool, n)}
+		err := x.run()
+		todo = slices.Concat(x.overflow, todo[n:])
+		if err == nil {
+			continue
+		}
+		x.broke(ctx, err)
+		d.pending = append(d.pending, todo...)
+		if reused && !x.heard {
+			return stale
+		}
+		return lost
+	}
+	return fine
+}
+
+// unfit tells why the host cannot take the message as it is.
+func (d *delivery) unfit(c *conn) *failure {
+	env := d.task.Envelope
+	size := d.task.Content.Size()
+	switch {
+	case c.limit > 0 && size > c.limit: // RFC 1870 §6.2
+		return c.peer.at(&failure{status: hop.Permanent, reply: smtp.Reply{Code: 552, Enhanced: smtp.Enhanced{5, 3, 4},
+			Text: fmt.Sprintf("the message has %d octets, and the host takes %d", size, c.limit)}})
+	case env.TLS == mail.TLSRequired && !c.requireTLS: // RFC 8689 §4.2.1, §5
+		return c.peer.at(refusal(smtp.Enhanced{5, 7, 30}, "the host does not offer REQUIRETLS"))
+	case env.Body == mail.BodyBinaryMIME: // which goes only by BDAT: RFC 3030 §3
+		return c.peer.at(refusal(smtp.Enhanced{5, 6, 3}, "the message is binary, and is not converted"))
+	case env.UTF8 && !c.offered.Has(smtp.SMTPUTF8) && d.needsUTF8(): // RFC 6531 §3.6
+		return c.peer.at(refusal(smtp.Enhanced{5, 6, 7}, "the message needs SMTPUTF8, which the host does not offer"))
+	}
+	return nil
+}
+
+// maxHeader is how much of a header is searched for UTF-8; what is longer is taken to have some.
+const maxHeader = 256 << 10
+
+// needsUTF8 tells whether there is anything in an address or a header field that only SMTPUTF8 lets through: RFC 6531 §3.4.
+func (d *delivery) needsUTF8() bool {
+	if d.task.Envelope.From.NeedsUTF8() {
+		return true
+	}
+	for _, i := range d.pending {
+		if d.task.Recipients[i].Address.NeedsUTF8() {
+			return true
+		}
+	}
+	b := make([]byte, min(maxHeader, d.task.Content.Size()))
+	if _, err := d.task.Content.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		return true
+	}
+	if end := bytes.Index(b, []byte("\r\n\r\n")); end >= 0 {
+		b = b[:end]
+	} else if len(b) == maxHeader {
+		return true
+	}
+	return slices.ContainsFunc(b, func(c byte) bool { return c >= 0x80 })
+}
+
+// exchange is one transaction: RFC 5321 §3.3.
+type exchange struct {
+	*delivery
+	conn       *conn
+	recipients []int  // those it is for
+	answered   []bool // of each of them, by this host
+	accepted   []int  // positions in recipients
+	overflow   []int  // recipients that the host takes in another transaction
+	heard      bool   // any reply
+	open       bool   // MAIL was taken
+	willing    bool   // DATA was answered 354
+	ended      bool   // the end of the message was sent: who is not answered may have got it
+	doing      string // for words about a failure
+}
+
+func (x *exchange) run() error {
+	x.conn.uses++
+	x.doing = "giving the envelope"
+	steps := x.envelope()
+	if x.conn.unclean {
+		steps = append([]step{{[]byte("RSET\r\n"), mailTime, x.onReset}}, steps...)
+	}
+	x.conn.unclean = true
+	if err := x.conn.steps(steps); err != nil {
+		return err
+	}
+	if !x.willing {
+		return nil
+	}
+	if len(x.accepted) == 0 { // RFC 2920 §3.1: a host that says 354 all the same is given nothing
+		return x.sendNothing()
+	}
+	return x.data()
+}
+
+// broke settles what can be settled when the connection broke. Whoever is not answered goes to another host, unless this one may have
+// the message, or the fault is ours.
+func (x *exchange) broke(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	f := x.conn.peer.at(ioFailure(err, x.doing))
+	mine := errors.Is(err, errNoContent)
+	if mine {
+		x.client.opts.Log.Error("a message could not be read", "mid", x.task.Envelope.ID, "err", err)
+		f = trouble(smtp.Enhanced{4, 3, 0}, "the message could not be read")
+	}
+	x.note(f)
+	for n, i := range x.recipients {
+		switch {
+		case x.answered[n]:
+		case x.ended || mine:
+			x.results[i] = f.result()
+		default:
+			x.pending = append(x.pending, i)
+		}
+	}
+}
+
+// envelope is MAIL, a RCPT for each recipient, and DATA.
+func (x *exchange) envelope() []step {
+	env, c := x.task.Envelope, x.conn
+	m := smtp.Mail{From: env.From, Size: x.task.Content.Size(), Body: env.Body, UTF8: env.UTF8, Return: env.Return, EnvID: env.EnvID}
+	line := m.Append([]byte("MAIL "), c.offered)
+	if env.TLS == mail.TLSRequired {
+		line = append(line, " REQUIRETLS"...)
+	}
+	steps := make([]step, 0, len(x.recipients)+3)
+	steps = append(steps, step{append(line, "\r\n"...), mailTime, x.onMail})
+	for n, i := range x.recipients {
+		to := &x.task.Recipients[i]
+		r := smtp.Rcpt{To: to.Address, Notify: to.Notify, Original: to.Original}
+		line := append(r.Append([]byte("RCPT "), c.offered), "\r\n"...)
+		steps = append(steps, step{line, rcptTime, func(r smtp.Reply) bool { return x.onRcpt(n, r) }})
+	}
+	return append(steps, step{[]byte("DATA\r\n"), dataTime, x.onData})
+}
+
+func (x *exchange) onReset(r smtp.Reply) bool {
+	x.heard = r.Code != 421
+	return true
+}
+
+func (x *exchange) onMail(r smtp.Reply) bool {
+	x.heard = x.heard || r.Code != 421
+	if x.open = hop.StatusOf(r) == hop.Delivered; !x.open {
+		for n := range x.recipients {
+			x.answer(n, r)
+		}
+	}
+	return x.open
+}
+
+// onRcpt notes a recipient's reply, and tells whether to go on.
+func (x *exchange) onRcpt(n int, r smtp.Reply) bool {
+	switch {
+	case !x.open: // the reply to MAIL was its answer
+	case hop.StatusOf(r) == hop.Delivered:
+		x.accepted = append(x.accepted, n)
+	case (r.Code == 452 || r.Code == 552) && len(x.accepted) > 0: // too many at once: RFC 5321 §4.5.3.1.10
+		x.answered[n] = true
+		x.overflow = append(x.overflow, x.recipients[n])
+	default:
+		x.answer(n, r)
+	}
+	return n < len(x.recipients)-1 || len(x.accepted) > 0
+}
+
+func (x *exchange) onData(r smtp.Reply) bool {
+	if x.willing = r.Code == 354; !x.willing {
+		for _, n := range x.accepted {
+			x.answer(n, r)
+		}
+	}
+	return x.willing
+}
+
+// answer notes a host's word on a recipient. While the message was not sent, another host may be asked if this one cannot now.
+func (x *exchange) answer(n int, r smtp.Reply) {
+	i, status := x.recipients[n], hop.StatusOf(r)
+	x.answered[n] = true
+	x.results[i] = hop.Result{Status: status, Reply: r, Host: x.conn.peer.host.name, Via: x.conn.via, Relayed: !x.conn.offered.Has(smtp.DSN)}
+	if status == hop.Temporary && !x.ended {
+		x.pending = append(x.pending, i)
+	}
+}
+
+func (x *exchange) sendNothing() error {
+	if _, err := x.conn.command(".", endTime); err != nil {
+		return err
+	}
+	x.conn.unclean = false
+	return nil
+}
+
+// data sends the message and reads what the host says of it.
+func (x *exchange) data() error {
+	x.doing = "sending the message"
+	if err := x.send(); err != nil {
+		if !errors.Is(err, errNoContent) {
+			x.lastWord()
+		}
+		return err
+	}
+	x.doing = "waiting for the reply to the message"
+	x.ended = true
+	var r smtp.Reply
+	for k, n := range x.accepted {
+		if k == 0 || x.conn.peer.lmtp() { // which answers for each recipient: RFC 2033 §4.2
+			var err error
+			if r, err = x.conn.reply(endTime); err != nil {
+				return err
+			}
+		}
+		x.answer(n, r)
+	}
+	x.conn.unclean = false
+	return nil
+}
+
+// errNoContent is a fault of ours, not of the connection.
+var errNoContent = errors.New("the message could not be read")
+
+// send writes the message. If it cannot be read to its end, the host must not take what it got for the whole: no end of data then.
+func (x *exchange) send() error {
+	c := x.conn
+	if c.piece == nil {
+		c.piece = make([]byte, bufferSize)
+	}
+	dot := smtp.NewDotWriter(c.w)
+	for off, size := int64(0), x.task.Content.Size(); off < size; {
+		n, err := x.task.Content.ReadAt(c.piece[:min(int64(len(c.piece)), size-off)], off)
+		if n == 0 {
+			return fmt.Errorf("%w: %w", errNoContent, err)
+		}
+		if _, err := dot.Write(c.piece[:n]); err != nil {
+			return err
+		}
+		off += int64(n)
+	}
+	if err := dot.Close(); err != nil {
+		return err
+	}
+	return c.w.Flush()
+}
+
+// lastWord reads why a host stopped taking the message, if it said that before it closed the connection.
+func (x *exchange) lastWord() {
+	r, err := x.conn.reply(lastWordTime)
+	if err != nil || r.Positive() {
+		return
+	}
+	for _, n := range x.accepted {
+		x.answer(n, r)
+	}
+}
