@@ -22,14 +22,14 @@ import (
 // Options say how accounts are kept.
 type Options struct {
 	Dir       string           // each account has DIR/xx/ID/mailbox.db
-	MaxOpen   int              // databases open at a time, but those in use; 0: 512
+	MaxOpen   int              // databases open at a time, not counting those at work; 0: 1024
 	CacheSize int64            // octets of messages' state held in memory, of all accounts; 0: 64 MiB
 	Log       *slog.Logger     // nil: slog.Default
 	Clock     func() time.Time // nil: time.Now
 }
 
 const (
-	defaultMaxOpen   = 512
+	defaultMaxOpen   = 1024
 	defaultCacheSize = 64 << 20
 	readers          = 3
 	pageCacheKiB     = 1024 // of each connection
@@ -37,14 +37,14 @@ const (
 	fileName         = "mailbox.db"
 )
 
-// SQLite is a Store with one SQLite database for each account. Databases open when they are needed and close when others need the
-// place; what is known of an account's boxes stays in memory as long as somebody uses the account.
+// SQLite is a Store with one SQLite database for each account. Databases open when they are needed and close when they are not
+// used any more, or others need the place; what is known of an account's boxes stays in memory as long as somebody uses the account.
 type SQLite struct {
 	opts  Options
 	ticks atomic.Int64 // orders the use of databases
 	cache slabCache
-	// sweepers are the goroutines that delete what nobody refers to.
-	sweepers sync.WaitGroup
+	tasks sync.WaitGroup // closeIdle and the sweepers
+	done  chan struct{}  // closed by Close
 
 	mu       sync.Mutex // guards what follows; never held while files are touched
 	accounts map[mail.AccountID]*account
@@ -101,8 +101,9 @@ func OpenSQLite(o Options) (*SQLite, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &SQLite{opts: o, accounts: make(map[mail.AccountID]*account), open: make(map[*account]struct{})}
+	s := &SQLite{opts: o, accounts: make(map[mail.AccountID]*account), open: make(map[*account]struct{}), done: make(chan struct{})}
 	s.cache.init(o.CacheSize)
+	s.tasks.Go(s.closeIdle)
 	return s, nil
 }
 
@@ -230,53 +231,6 @@ func makeDir(dir string) error {
 	return nil
 }
 
-// makeRoom closes databases that were not used for the longest time, if there are too many.
-func (s *SQLite) makeRoom(but *account) {
-	for {
-		victim := s.victim(but)
-		if victim == nil {
-			return
-		}
-		err := victim.db.Close()
-		victim.db = nil
-		victim.use.Unlock()
-		if err != nil {
-			s.opts.Log.Error("mailbox: closing a database", "account", victim.id, "error", err)
-		}
-	}
-}
-
-// victim is the database to close, its use locked. One whose writes failed stays: reopened, it would take writes again.
-func (s *SQLite) victim(but *account) *account {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.open) <= s.opts.MaxOpen {
-		return nil
-	}
-	var oldest *account
-	for a := range s.open {
-		if a == but || oldest != nil && a.used.Load() >= oldest.used.Load() || !a.use.TryLock() {
-			continue
-		}
-		if a.db == nil || a.db.Failed() != nil {
-			a.use.Unlock()
-			continue
-		}
-		if oldest != nil {
-			oldest.use.Unlock()
-		}
-		oldest = a
-	}
-	if oldest != nil {
-		delete(s.open, oldest)
-		if oldest.users == 0 && s.accounts[oldest.id] == oldest {
-			delete(s.accounts, oldest.id)
-			s.cache.forget(oldest)
-		}
-	}
-	return oldest
-}
-
 // Remove is Store. Those who still use the account get ErrClosed.
 func (s *SQLite) Remove(_ context.Context, id mail.AccountID) error {
 	a, err := s.retain(id)
@@ -319,7 +273,12 @@ func (a *account) shut() error {
 // Close is Store.
 func (s *SQLite) Close() error {
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
 	s.closed = true
+	close(s.done)
 	var accounts []*account
 	for _, a := range s.accounts {
 		accounts = append(accounts, a)
@@ -329,7 +288,7 @@ func (s *SQLite) Close() error {
 	for _, a := range accounts {
 		errs = append(errs, a.shut())
 	}
-	s.sweepers.Wait()
+	s.tasks.Wait()
 	return storageError(errors.Join(errs...))
 }
 

@@ -131,7 +131,7 @@ func (r *factReader) readOne(facts, headers *cursor, id BlobID) error {
 		if err != nil {
 			return err
 		}
-		if found {
+		if found && !headers.ColumnIsNull(1) {
 			f.Header = r.take(headers, 1)
 		}
 	}

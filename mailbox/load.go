@@ -21,8 +21,8 @@ func (a *account) load(ctx context.Context) error {
 	base := &layer{boxes: make(map[BoxID]*box), names: make(map[string]BoxID), subscribed: make(map[string]bool)}
 	var leftovers bool
 	err := a.with(func(d *db.DB) error {
-		return d.Read(ctx, func(c *sqlite.Conn) (err error) {
-			leftovers, err = readState(c, base)
+		return d.Write(ctx, func(tx *db.Tx) (err error) { // by the writer, which delivery needs; many accounts never need a reader
+			leftovers, err = readState(tx.Conn, base)
 			return err
 		})
 	})

@@ -10,10 +10,11 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-const (
-	keepKeys  = 30 * 24 * time.Hour // how long an Add's Key is known
-	pruneKeys = 4                   // old ones forgotten with each new one
-)
+// keepKeys is how long an Add's Key is known.
+const keepKeys = 30 * 24 * time.Hour
+
+// forgetKeys forgets a few old keys with each new one. (A LIMIT given as a parameter would have SQLite plan it anew each time.)
+const forgetKeys = "DELETE FROM delivered WHERE id IN (SELECT id FROM delivered ORDER BY id LIMIT 4) AND at < ?"
 
 // add files a content in a box.
 func (c *change) add(m Add) (Result, error) {
@@ -60,7 +61,7 @@ func (c *change) knownKey(key string) (bool, error) {
 	if err != nil || c.conn.Changes() == 0 {
 		return err == nil, err
 	}
-	return false, exec(c.conn, "DELETE FROM delivered WHERE id IN (SELECT id FROM delivered ORDER BY id LIMIT ?) AND at < ?", pruneKeys, old)
+	return false, exec(c.conn, forgetKeys, old)
 }
 
 // flags are the flags of marks in the box. With learn its unknown keywords become known; without, they are left out.

@@ -50,7 +50,7 @@ func (c *content) begin(ctx context.Context) error {
 	return c.account.with(func(d *db.DB) error {
 		return d.Read(ctx, func(conn *sqlite.Conn) error {
 			c.size = -1
-			err := rows(conn, "SELECT f.size, h.crc, h.octets FROM facts f LEFT JOIN header h USING(blob) WHERE f.blob = ?",
+			err := rows(conn, "SELECT size, crc, octets FROM header WHERE blob = ?",
 				func(s *sqlite.Stmt) error {
 					c.size, c.header = s.ColumnInt64(0), columnBytes(s, 2)
 					if len(c.header) > 0 && crc32.Checksum(c.header, castagnoli) != uint32(s.ColumnInt64(1)) {

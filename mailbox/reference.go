@@ -29,7 +29,7 @@ func (c *change) addReference(blob BlobID) (size int64, err error) {
 	if c.conn.Changes() == 0 {
 		return 0, ErrNoBlob
 	}
-	err = rows(c.conn, "SELECT size FROM facts WHERE blob = ?", func(s *sqlite.Stmt) error {
+	err = rows(c.conn, "SELECT size FROM header WHERE blob = ?", func(s *sqlite.Stmt) error {
 		size = s.ColumnInt64(0)
 		return nil
 	}, int64(blob))

@@ -75,29 +75,27 @@ func appendSlab(b []byte, messages []Message) []byte {
 
 // appendColumn encodes values the shorter way. It changes v.
 func appendColumn(b []byte, v []int64) []byte {
-	lo, hi := bounds(v)
-	width := widthOf(lo, hi)
-	steps := make([]int64, 0, len(v))
+	lo, hi := v[0], v[0]
+	stepLo, stepHi := int64(math.MaxInt64), int64(math.MinInt64)
 	for i := 1; i < len(v); i++ {
-		steps = append(steps, v[i]-v[i-1])
+		lo, hi = min(lo, v[i]), max(hi, v[i])
+		step := v[i] - v[i-1]
+		stepLo, stepHi = min(stepLo, step), max(stepHi, step)
 	}
-	if stepLo, stepHi := bounds(steps); len(v) > 1 && widthOf(stepLo, stepHi) < width {
-		width = widthOf(stepLo, stepHi)
-		b = append(b, byte(width)|stepped)
-		b = binary.AppendVarint(b, stepLo)
-		b = binary.AppendVarint(b, v[0])
-		return appendFixed(b, steps, stepLo, width)
+	width := widthOf(lo, hi)
+	if len(v) == 1 || widthOf(stepLo, stepHi) >= width {
+		b = append(b, byte(width))
+		b = binary.AppendVarint(b, lo)
+		return appendFixed(b, v, lo, width)
 	}
-	b = append(b, byte(width))
-	b = binary.AppendVarint(b, lo)
-	return appendFixed(b, v, lo, width)
-}
-
-func bounds(v []int64) (lo, hi int64) {
-	if len(v) == 0 {
-		return 0, 0
+	width = widthOf(stepLo, stepHi)
+	b = append(b, byte(width)|stepped)
+	b = binary.AppendVarint(b, stepLo)
+	b = binary.AppendVarint(b, v[0])
+	for i := len(v) - 1; i > 0; i-- {
+		v[i] -= v[i-1]
 	}
-	return slices.Min(v), slices.Max(v)
+	return appendFixed(b, v[1:], stepLo, width)
 }
 
 // widthOf is the octets that distances up to hi-lo take.
@@ -117,13 +115,17 @@ func widthOf(lo, hi int64) int {
 	return 8
 }
 
+// appendFixed appends the low octets of each distance from the base. A store of eight octets is one instruction, so what is over is
+// written, too, and then written over.
 func appendFixed(b []byte, v []int64, base int64, width int) []byte {
-	var le [8]byte
+	const whole = 8
+	at, end := len(b), len(b)+width*len(v)
+	b = slices.Grow(b, width*len(v)+whole)[:end+whole]
 	for _, x := range v {
-		binary.LittleEndian.PutUint64(le[:], uint64(x)-uint64(base))
-		b = append(b, le[:width]...)
+		binary.LittleEndian.PutUint64(b[at:], uint64(x)-uint64(base))
+		at += width
 	}
-	return b
+	return b[:end]
 }
 
 // parseSlab decodes what appendSlab wrote.

@@ -166,14 +166,16 @@ func (s *staged) write(conn *sqlite.Conn, blob BlobID) error {
 	if err != nil {
 		return err
 	}
-	if s.header != nil {
-		err = execWith(conn, "INSERT INTO header VALUES(?, ?, ?)", func(st *sqlite.Stmt) {
-			bindInts(st, []int64{int64(blob), int64(crc32.Checksum(s.header, castagnoli))})
-			st.BindBytes(3, s.header)
-		})
-		if err != nil {
-			return err
+	err = execWith(conn, "INSERT INTO header VALUES(?, ?, ?, ?)", func(st *sqlite.Stmt) {
+		bindInts(st, []int64{int64(blob), s.size, int64(crc32.Checksum(s.header, castagnoli))})
+		if s.header == nil {
+			st.BindNull(4)
+		} else {
+			st.BindBytes(4, s.header)
 		}
+	})
+	if err != nil {
+		return err
 	}
 	return writeChunks(conn, blob, s.chunks)
 }

@@ -26,7 +26,7 @@ func (a *account) sweep() {
 		return
 	}
 	a.users++
-	s.sweepers.Go(func() {
+	s.tasks.Go(func() {
 		defer a.release()
 		for a.nextSweep() {
 			if err := a.sweepAll(); err != nil && !errors.Is(err, ErrClosed) {

@@ -1,0 +1,73 @@
+package mailbox
+
+import "time"
+
+// idleTime is how long a database stays open unused: long enough for an account at work, short enough that sessions waiting for mail
+// hold none.
+const idleTime = 10 * time.Second
+
+// makeRoom closes databases that were not used for the longest time, if there are too many.
+func (s *SQLite) makeRoom(but *account) {
+	for s.closeOne(func(a *account) bool { return a != but && len(s.open) > s.opts.MaxOpen }) {
+	}
+}
+
+// closeIdle closes databases that are not used, until the store closes.
+func (s *SQLite) closeIdle() {
+	ticker := time.NewTicker(idleTime)
+	defer ticker.Stop()
+	for {
+		mark := s.ticks.Load()
+		select {
+		case <-s.done:
+			return
+		case <-ticker.C:
+		}
+		for s.closeOne(func(a *account) bool { return a.used.Load() <= mark }) {
+		}
+	}
+}
+
+// closeOne closes one database, if there is one to be closed.
+func (s *SQLite) closeOne(eligible func(*account) bool) bool {
+	victim := s.victim(eligible)
+	if victim == nil {
+		return false
+	}
+	err := victim.db.Close()
+	victim.db = nil
+	victim.use.Unlock()
+	if err != nil {
+		s.opts.Log.Error("mailbox: closing a database", "account", victim.id, "error", err)
+	}
+	return true
+}
+
+// victim is the eligible database that was not used for the longest time, its use locked. Those at work are passed over, and those
+// whose writes failed: reopened, they would take writes again.
+func (s *SQLite) victim(eligible func(*account) bool) *account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var oldest *account
+	for a := range s.open {
+		if !eligible(a) || oldest != nil && a.used.Load() >= oldest.used.Load() || !a.use.TryLock() {
+			continue
+		}
+		if a.db == nil || a.db.Failed() != nil {
+			a.use.Unlock()
+			continue
+		}
+		if oldest != nil {
+			oldest.use.Unlock()
+		}
+		oldest = a
+	}
+	if oldest != nil {
+		delete(s.open, oldest)
+		if oldest.users == 0 && s.accounts[oldest.id] == oldest {
+			delete(s.accounts, oldest.id)
+			s.cache.forget(oldest)
+		}
+	}
+	return oldest
+}
