@@ -121,18 +121,25 @@ func testLog(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))
 }
 
-// start serves on a loopback port until the test ends; every session must have ended by then.
-func start(t testing.TB, o Options) (*Server, string) {
+// listen is a loopback port.
+func listen(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serve(t, o, l), l.Addr().String()
+	return l
 }
 
-func serve(t testing.TB, o Options, l net.Listener) *Server {
-	s := NewServer(o)
+// start serves on a loopback port until the test ends; every session must have ended by then.
+func start(t testing.TB, o Options) (*Server, string) {
+	t.Helper()
+	l := listen(t)
+	return serve(t, NewServer(o), l), l.Addr().String()
+}
+
+func serve(t testing.TB, s *Server, l net.Listener) *Server {
+	t.Helper()
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	t.Cleanup(func() {

@@ -63,9 +63,9 @@ func (v *view) byNumber(r wire.Range) (span, bool) {
 		r.First = n
 	}
 	if r.Last == wire.Star {
-		r.First, r.Last = min(r.First, n), n // "12:*" of a mailbox of 10 means 10:12, which is too much.
+		r.Last = n
 	}
-	return span{int(r.First) - 1, int(r.Last)}, n > 0 && r.Last <= n
+	return span{int(r.First) - 1, int(r.Last)}, n > 0 && max(r.First, r.Last) <= n // "12:*" of 10 messages means 10:12.
 }
 
 // byUID is a range of UIDs. "*" is the last message, even if "559:*" begins beyond it: RFC 9051 §6.4.9.

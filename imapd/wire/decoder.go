@@ -91,7 +91,7 @@ func (d *Decoder) readLine() error {
 		line, err = d.readLong(line)
 	}
 	if err != nil {
-		return d.lost(err, len(line) > 0)
+		return d.lost(err, len(line) > 0 || d.room < d.Limits.Line)
 	}
 	if d.budget -= int64(len(line)); d.budget < 0 {
 		return d.lost(ErrUnframed, true)
@@ -185,7 +185,7 @@ func (d *Decoder) Finish() error {
 		if _, err := io.CopyN(io.Discard, d.r, left); err != nil {
 			return d.lost(err, true)
 		}
-		d.open, d.room = nil, d.Limits.Line
+		d.open = nil
 		if err := d.readLine(); err != nil {
 			return err
 		}

@@ -1,0 +1,192 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	goparser "go/parser"
+	"go/token"
+	"regexp"
+	"strings"
+	"testing"
+
+	"posthouse/directory"
+	"posthouse/imapd/wire"
+	"posthouse/mailbox"
+)
+
+// nobody knows no account.
+type nobody struct{}
+
+func (nobody) Authenticate(context.Context, string, string) (directory.Account, error) {
+	return directory.Account{}, directory.ErrCredentials
+}
+
+func mustHouse(t testing.TB) directory.Directory {
+	t.Helper()
+	d, err := house()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+var (
+	rfcOnly    = regexp.MustCompile(`^RFC [0-9]+( §[0-9.]+)?$`)
+	rfcSection = regexp.MustCompile(`^RFC [0-9]+ §[0-9]+(\.[0-9]+)*$`)
+)
+
+func TestTable(t *testing.T) {
+	capabilities, commands := map[string]bool{}, map[string]bool{}
+	for _, e := range extensions() {
+		if e.name == "" || capabilities[e.name] || !rfcOnly.MatchString(e.rfc) {
+			t.Errorf("extension %q of %q", e.name, e.rfc)
+		}
+		capabilities[e.name] = true
+		for _, c := range e.commands {
+			if commands[c.name] || c.name != strings.ToUpper(c.name) || !rfcSection.MatchString(c.rfc) || c.in == 0 || c.parse == nil {
+				t.Errorf("command %q of %q in %s", c.name, c.rfc, e.name)
+			}
+			commands[c.name] = true
+			if c.seqs != apart && c.in != selected {
+				t.Errorf("%s names messages, and may run without a mailbox", c.name)
+			}
+		}
+	}
+}
+
+// RFC 9051 §7.5.1: in answer to these, and to no others, EXPUNGE is not told.
+func TestCommandsThatForbidExpunge(t *testing.T) {
+	var got []string
+	for _, e := range extensions() {
+		for _, c := range e.commands {
+			if c.seqs == byNumbers {
+				got = append(got, c.name)
+			}
+		}
+	}
+	if s := strings.Join(got, " "); s != "SEARCH FETCH STORE" {
+		t.Error(s)
+	}
+}
+
+// Every sentinel of the rooms that we call has a reply of its own.
+func TestEverySentinelHasAReply(t *testing.T) {
+	have := map[error]bool{}
+	for _, r := range replies {
+		if have[r.err] {
+			t.Errorf("%v is there twice", r.err)
+		}
+		have[r.err] = true
+	}
+	values := map[string]error{}
+	for _, r := range replies {
+		values[r.err.Error()] = r.err
+	}
+	for dir, room := range map[string]string{"../mailbox": "mailbox", "../directory": "directory", "wire": "wire"} {
+		for name, text := range sentinels(t, dir) {
+			err, known := values[text]
+			if !known {
+				t.Errorf("%s.%s has no reply", room, name)
+				continue
+			}
+			wrapped := fmt.Errorf("doing something: %w", err)
+			r, _ := replyTo(wrapped)
+			if r.status == statusOK || r.text == "" || strings.ContainsAny(r.text+r.code, "\r\n]") && !strings.HasPrefix(r.code, "BADCHARSET") {
+				t.Errorf("%s.%s is answered %v", room, name, r)
+			}
+		}
+	}
+	if r, grave := replyTo(errors.New("something else")); r != errServerBug || !grave {
+		t.Errorf("an unknown error is answered %v", r)
+	}
+	if r, _ := replyTo(&wire.SyntaxError{Want: "a space"}); r != bad("Expected a space") {
+		t.Errorf("a syntax error is answered %v", r)
+	}
+}
+
+// sentinels are the exported errors that a package makes by errors.New, with their texts.
+func sentinels(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	packages, err := goparser.ParseDir(token.NewFileSet(), dir, nil, 0) //nolint:staticcheck // no build tags matter here
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for name, p := range packages {
+		if strings.HasSuffix(name, "_test") {
+			continue
+		}
+		ast.Inspect(p, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok || len(spec.Values) != 1 || !strings.HasPrefix(spec.Names[0].Name, "Err") {
+				return true
+			}
+			call, ok := spec.Values[0].(*ast.CallExpr)
+			if ok && len(call.Args) == 1 {
+				if text, ok := call.Args[0].(*ast.BasicLit); ok {
+					found[spec.Names[0].Name] = strings.Trim(text.Value, `"`)
+				}
+			}
+			return true
+		})
+	}
+	if len(found) == 0 {
+		t.Fatalf("no sentinels in %s", dir)
+	}
+	return found
+}
+
+// The slots that no extension of today fills work: the parameters of SELECT and STORE, a command of a new extension, what ENABLE does.
+func TestSlots(t *testing.T) {
+	selectedWith, enabled := "", false
+	e := extension{
+		name: "X-TEST", rfc: "RFC 4466",
+		commands: []command{
+			{name: "XPANIC", rfc: "RFC 4466 §1", in: anyState, parse: alone(func(context.Context, *session) (reply, error) { panic("on purpose") })},
+		},
+		selects: []selectParam{{"XPARAM", func(p *parser) (func(*selectCommand), bool) {
+			var value string
+			ok := p.SP() && p.Atom(&value)
+			return func(*selectCommand) { selectedWith = value }, ok
+		}}},
+		stores: []storeModifier{{"XONLY", func(p *parser) (func(*mailbox.SetFlags), bool) {
+			var uid uint32
+			ok := p.SP() && p.Number(&uid)
+			return func(m *mailbox.SetFlags) { m.UIDs = mailbox.UIDSet{{First: mailbox.UID(uid), Last: mailbox.UID(uid)}} }, ok
+		}}},
+		enable: func(*session) { enabled = true },
+	}
+	o := testOptions(t)
+	o.Log = nil
+	s, l := NewServer(o), listen(t)
+	s.table = newTable(append(extensions(), e))
+	addr := l.Addr().String()
+	serve(t, s, l)
+	c := dial(t, addr)
+	c.send("l LOGIN bob@south.test posthouse\r\n")
+	if ok := c.until("l OK"); !strings.Contains(ok, " X-TEST]") {
+		t.Error(ok)
+	}
+	c.send("e ENABLE x-test\r\n")
+	if line := c.until("* ENABLED"); line != "* ENABLED X-TEST" || !enabled {
+		t.Error(line)
+	}
+	c.send("p APPEND INBOX {3+}\r\nabc\r\nq APPEND INBOX {3+}\r\nabc\r\ns SELECT INBOX (XPARAM value)\r\n")
+	c.until("s OK")
+	if selectedWith != "value" {
+		t.Errorf("selected with %q", selectedWith)
+	}
+	c.send("t STORE 1:2 (XONLY 2) +FLAGS.SILENT (\\Seen)\r\n")
+	c.until("t OK")
+	c.send("f SEARCH SEEN\r\n")
+	if line := c.until("* SEARCH"); line != "* SEARCH 2" {
+		t.Error(line)
+	}
+	// A panic ends its own session, and no other.
+	c.send("x XPANIC\r\n")
+	c.until("* BYE [SERVERBUG]")
+	c.expectEnd()
+	dial(t, addr).login()
+}
