@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"posthouse/directory"
+	"posthouse/httpd/admin"
+)
+
+func newAccount() *cobra.Command {
+	return group("account", "Accounts: who has mailboxes", newAccountAdd(), newAccountPassword(), newAccountList(),
+		newAccountVerb("remove", "Remove an account and all its mail", http.MethodDelete, ""),
+		newAccountVerb("disable", "Lock an account; its mail stays", http.MethodPost, "/disable"),
+		newAccountVerb("enable", "Unlock an account", http.MethodPost, "/enable"),
+		newAlias())
+}
+
+func accountPath(login string) string { return "/v1/accounts/" + url.PathEscape(login) }
+
+func newAccountAdd() *cobra.Command {
+	var stdin bool
+	c := &cobra.Command{Use: "add ADDRESS", Short: "Add an account", Args: cobra.ExactArgs(1), Example: "  posthouse account add alice@example.com"}
+	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from standard input")
+	return remote(c, func(c *cobra.Command, server *client, f *connection, args []string) error {
+		secret, err := readPassword(c, stdin)
+		if err != nil {
+			return err
+		}
+		var a directory.Account
+		if err := server.call(c.Context(), http.MethodPost, "/v1/accounts", admin.NewAccount{Login: args[0], Password: secret}, &a); err != nil {
+			return err
+		}
+		if f.json {
+			return printJSON(c.OutOrStdout(), a)
+		}
+		fmt.Fprintln(c.OutOrStdout(), "added", a.Login)
+		return nil
+	})
+}
+
+func newAccountPassword() *cobra.Command {
+	var stdin bool
+	c := &cobra.Command{Use: "password ADDRESS", Short: "Change an account's password", Args: cobra.ExactArgs(1), Example: "  posthouse account password alice@example.com"}
+	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from standard input")
+	return remote(c, func(c *cobra.Command, server *client, _ *connection, args []string) error {
+		secret, err := readPassword(c, stdin)
+		if err != nil {
+			return err
+		}
+		return server.call(c.Context(), http.MethodPut, accountPath(args[0])+"/password", admin.NewAccount{Password: secret}, nil)
+	})
+}
+
+// readPassword asks at the terminal, twice, or reads one line of standard input. A password is never an argument: everybody on the
+// machine can read those.
+func readPassword(c *cobra.Command, stdin bool) (string, error) {
+	if stdin {
+		line, err := bufio.NewReader(c.InOrStdin()).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return "", err
+		}
+		return strings.TrimRight(line, "\r\n"), nil
+	}
+	fd := int(os.Stdin.Fd())
+	if !term.IsTerminal(fd) {
+		return "", fmt.Errorf("%w: standard input is no terminal; give the password with --password-stdin", errUsage)
+	}
+	var words [2]string
+	for i, prompt := range []string{"Password: ", "Again: "} {
+		fmt.Fprint(os.Stderr, prompt)
+		b, err := term.ReadPassword(fd)
+		fmt.Fprintln(os.Stderr)
+		if err != nil {
+			return "", err
+		}
+		words[i] = string(b)
+	}
+	if words[0] != words[1] {
+		return "", errors.New("the two passwords differ")
+	}
+	return words[0], nil
+}
+
+func newAccountList() *cobra.Command {
+	c := &cobra.Command{Use: "list", Short: "List accounts", Args: cobra.NoArgs, Example: "  posthouse account list"}
+	return remote(c, func(c *cobra.Command, server *client, f *connection, _ []string) error {
+		t := newTable(c.OutOrStdout(), "ACCOUNT", "ID", "SINCE", "STATE")
+		for a, err := range each[directory.Account](c.Context(), server, "/v1/accounts", nil) {
+			if err != nil {
+				return err
+			}
+			if f.json {
+				if err := printJSON(c.OutOrStdout(), a); err != nil {
+					return err
+				}
+				continue
+			}
+			state := "active"
+			if !a.Disabled.IsZero() {
+				state = "disabled " + day(a.Disabled)
+			}
+			t.row(a.Login.String(), string(a.ID), day(a.Created), state)
+		}
+		return t.flush()
+	})
+}
+
+// newAccountVerb is a command that only names an account.
+func newAccountVerb(verb, short, method, suffix string) *cobra.Command {
+	c := &cobra.Command{Use: verb + " ADDRESS", Short: short, Args: cobra.ExactArgs(1), Example: "  posthouse account " + verb + " alice@example.com"}
+	return remote(c, func(c *cobra.Command, server *client, _ *connection, args []string) error {
+		return server.call(c.Context(), method, accountPath(args[0])+suffix, nil, nil)
+	})
+}
+
+func newAlias() *cobra.Command {
+	add := &cobra.Command{Use: "add ADDRESS TARGET", Short: "Send an address's mail to another", Args: cobra.ExactArgs(2), Example: "  posthouse account alias add info@example.com alice@example.com"}
+	remove := &cobra.Command{Use: "remove ADDRESS TARGET", Short: "Stop sending it there", Args: cobra.ExactArgs(2), Example: "  posthouse account alias remove info@example.com alice@example.com"}
+	list := &cobra.Command{Use: "list", Short: "List aliases", Args: cobra.NoArgs, Example: "  posthouse account alias list"}
+	return group("alias", "Addresses that stand for others",
+		remote(add, func(c *cobra.Command, server *client, _ *connection, args []string) error {
+			body := map[string]string{"address": args[0], "target": args[1]}
+			return server.call(c.Context(), http.MethodPost, "/v1/aliases", body, nil)
+		}),
+		remote(remove, func(c *cobra.Command, server *client, _ *connection, args []string) error {
+			return server.call(c.Context(), http.MethodDelete, "/v1/aliases/"+url.PathEscape(args[0])+"/"+url.PathEscape(args[1]), nil, nil)
+		}),
+		remote(list, func(c *cobra.Command, server *client, f *connection, _ []string) error {
+			t := newTable(c.OutOrStdout(), "ADDRESS", "GOES TO")
+			for a, err := range each[directory.Alias](c.Context(), server, "/v1/aliases", nil) {
+				if err != nil {
+					return err
+				}
+				if f.json {
+					if err := printJSON(c.OutOrStdout(), a); err != nil {
+						return err
+					}
+					continue
+				}
+				t.row(a.Address.String(), a.Target.String())
+			}
+			return t.flush()
+		}))
+}
+
+func newDomain() *cobra.Command {
+	add := &cobra.Command{Use: "add NAME", Short: "Take mail for a domain", Args: cobra.ExactArgs(1), Example: "  posthouse domain add example.com"}
+	catchAll := add.Flags().String("catch-all", "", "account that gets the mail of addresses nobody has")
+	remove := &cobra.Command{Use: "remove NAME", Short: "Stop taking mail for a domain", Args: cobra.ExactArgs(1), Example: "  posthouse domain remove example.com"}
+	list := &cobra.Command{Use: "list", Short: "List domains", Args: cobra.NoArgs, Example: "  posthouse domain list"}
+	return group("domain", "Domains whose mail ends here",
+		remote(add, func(c *cobra.Command, server *client, _ *connection, args []string) error {
+			body := map[string]string{"name": args[0], "catch_all": *catchAll}
+			return server.call(c.Context(), http.MethodPost, "/v1/domains", body, nil)
+		}),
+		remote(remove, func(c *cobra.Command, server *client, _ *connection, args []string) error {
+			return server.call(c.Context(), http.MethodDelete, "/v1/domains/"+url.PathEscape(args[0]), nil, nil)
+		}),
+		remote(list, func(c *cobra.Command, server *client, f *connection, _ []string) error {
+			var domains []directory.Domain
+			if err := server.call(c.Context(), http.MethodGet, "/v1/domains", nil, &domains); err != nil {
+				return err
+			}
+			t := newTable(c.OutOrStdout(), "DOMAIN", "CATCH-ALL")
+			for _, d := range domains {
+				if f.json {
+					if err := printJSON(c.OutOrStdout(), d); err != nil {
+						return err
+					}
+					continue
+				}
+				t.row(d.Name, d.CatchAll.String())
+			}
+			return t.flush()
+		}))
+}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"posthouse/crypto/certs"
+	"posthouse/directory"
+	"posthouse/internal/config"
+	"posthouse/internal/dns"
+	"posthouse/mail"
+)
+
+// devHouse is one of the two houses of posthouse dev. Its ports are base + the usual ones.
+type devHouse struct {
+	name     string // "north": the domain is north.test, the host mail.north.test
+	base     uint16 // 1000: SMTP is on 1025
+	accounts []string
+}
+
+func devHouses() []devHouse {
+	return []devHouse{
+		{"north", 1000, []string{"alice", "carol"}},
+		{"south", 2000, []string{"bob", "dave"}},
+	}
+}
+
+func (d devHouse) domain() string { return d.name + ".test" }
+func (d devHouse) host() string   { return "mail." + d.domain() }
+
+// devPorts are the ports of a house without its base, in the order in which they are shown.
+func devPorts() []struct {
+	protocol string
+	port     uint16
+} {
+	return []struct {
+		protocol string
+		port     uint16
+	}{{"smtp", 25}, {"submission", 587}, {"submissions", 465}, {"lmtp", 24}, {"imap", 143}, {"imaps", 993}, {"http", 80}}
+}
+
+const devPassword = "posthouse"
+
+// dev is posthouse dev: two houses in one process that send each other mail as two organisations on the internet would, on loopback.
+type dev struct {
+	dir      string
+	password string
+	listen   func(d devHouse, port uint16) netip.AddrPort // where a port of a house is
+	retry    []time.Duration
+	log      *slog.Logger
+
+	zone   *dns.Zone
+	ca     *certs.CA
+	houses []*house
+}
+
+func newDev() *cobra.Command {
+	d := dev{retry: []time.Duration{5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute}}
+	var reset bool
+	var level string
+	c := &cobra.Command{Use: "dev", Short: "Run a complete mail system on loopback: two houses, no configuration", Args: cobra.NoArgs, Example: "  posthouse dev --dir /tmp/try"}
+	c.Flags().StringVar(&d.dir, "dir", "posthouse-dev", "where everything is kept")
+	c.Flags().StringVar(&d.password, "password", devPassword, "password of every account")
+	c.Flags().BoolVar(&reset, "reset", false, "begin with nothing")
+	c.Flags().StringVar(&level, "log", "warn", "log level: debug, info, warn or error")
+	c.RunE = func(c *cobra.Command, _ []string) (err error) {
+		if d.log, err = newLog(level); err != nil {
+			return err
+		}
+		d.listen = func(h devHouse, port uint16) netip.AddrPort {
+			return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), h.base+port)
+		}
+		if reset {
+			if err := d.reset(); err != nil {
+				return err
+			}
+		}
+		if err := d.open(c.Context()); err != nil {
+			return err
+		}
+		return d.run(c.Context(), func() { d.welcome(c.OutOrStdout()) })
+	}
+	return c
+}
+
+// reset removes what dev made, and nothing else that may lie in the folder.
+func (d *dev) reset() error {
+	for _, name := range []string{"north", "south", "ca", "ca.pem"} {
+		if err := os.RemoveAll(filepath.Join(d.dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open builds both houses and the part of DNS that they see.
+func (d *dev) open(ctx context.Context) (err error) {
+	if d.dir, err = filepath.Abs(d.dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return err
+	}
+	if d.ca, err = certs.OpenCA(filepath.Join(d.dir, "ca"), filepath.Join(d.dir, "ca.pem")); err != nil {
+		return err
+	}
+	if d.zone, err = dns.ParseZone(""); err != nil {
+		return err
+	}
+	for i, one := range devHouses() {
+		if err = d.openHouse(ctx, one, devHouses()[1-i]); err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", one.name, err), d.close())
+		}
+	}
+	return nil
+}
+
+func (d *dev) close() error {
+	var errs []error
+	for _, h := range d.houses {
+		errs = append(errs, h.close())
+	}
+	return errors.Join(errs...)
+}
+
+func (d *dev) openHouse(ctx context.Context, one, other devHouse) error {
+	dir := filepath.Join(d.dir, one.name)
+	keeper, err := d.ca.Keeper(filepath.Join(dir, "keys", "tls"), []string{one.host(), one.domain(), "localhost", "127.0.0.1"})
+	if err != nil {
+		return err
+	}
+	defaults, err := config.Parse("defaults", fmt.Sprintf("hostname = %q\ndata_dir = %q\n", one.host(), dir))
+	if err != nil {
+		return err
+	}
+	s := settings{
+		hostname: one.host(), dir: dir, certs: keeper, resolver: d.zone, domains: []directory.Domain{{Name: one.domain()}},
+		delivery: defaults.Delivery, limits: defaults.Limits, log: d.log.With("house", one.name),
+	}
+	s.delivery.Port = d.listen(other, 25).Port()
+	s.delivery.Retry = d.retry
+	if s.postmaster, err = mail.ParseAddress(one.accounts[0] + "@" + one.domain()); err != nil {
+		return err
+	}
+	for _, p := range devPorts() {
+		s.listeners = append(s.listeners, config.Listener{
+			Protocol: p.protocol, Address: d.listen(one, p.port), AllowPlaintextAuth: p.protocol == "imap" || p.protocol == "submission",
+		})
+	}
+	h, err := openHouse(s)
+	if err != nil {
+		return err
+	}
+	d.houses = append(d.houses, h)
+	return errors.Join(d.publish(one, h), d.addAccounts(ctx, one, h))
+}
+
+// publish puts the house into DNS, as its owner would.
+func (d *dev) publish(one devHouse, h *house) error {
+	var zone strings.Builder
+	fmt.Fprintf(&zone, "%[1]s. MX 10 %[2]s.\n%[2]s. A 127.0.0.1\n1.0.0.127.in-addr.arpa. PTR %[2]s.\n", one.domain(), one.host())
+	fmt.Fprintf(&zone, "%[1]s. TXT \"v=spf1 ip4:127.0.0.1 -all\"\n%[2]s. TXT \"v=spf1 ip4:127.0.0.1 -all\"\n", one.domain(), one.host())
+	fmt.Fprintf(&zone, "_dmarc.%s. TXT \"v=DMARC1; p=reject\"\n", one.domain())
+	records, err := h.keys.records()
+	if err != nil {
+		return err
+	}
+	for name, value := range records {
+		fmt.Fprintf(&zone, "%s. TXT %s\n", name, quoteTXT(value))
+	}
+	return d.zone.Add(zone.String())
+}
+
+// quoteTXT writes a TXT record's value as strings of at most 255 octets: RFC 1035 §3.3.
+func quoteTXT(value string) string {
+	const most = 255
+	var parts []string
+	for ; len(value) > most; value = value[most:] {
+		parts = append(parts, `"`+value[:most]+`"`)
+	}
+	return strings.Join(append(parts, `"`+value+`"`), " ")
+}
+
+func (d *dev) addAccounts(ctx context.Context, one devHouse, h *house) error {
+	for _, name := range one.accounts {
+		login, err := mail.ParseAddress(name + "@" + one.domain())
+		if err != nil {
+			return err
+		}
+		if _, err = h.directory.AddAccount(ctx, login, d.password); errors.Is(err, directory.ErrExists) {
+			err = h.directory.SetPassword(ctx, login, d.password)
+		}
+		if err != nil {
+			return fmt.Errorf("account %s: %w", login, err)
+		}
+	}
+	return nil
+}
+
+// run lets both houses run until ctx ends or one of them fails.
+func (d *dev) run(ctx context.Context, ready func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg, started sync.WaitGroup
+	errs := make([]error, len(d.houses))
+	started.Add(len(d.houses))
+	for i, h := range d.houses {
+		wg.Go(func() {
+			errs[i] = h.run(ctx, started.Done)
+			cancel()
+		})
+	}
+	started.Wait()
+	ready()
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// welcome prints what there is and what to try.
+func (d *dev) welcome(w io.Writer) {
+	t := newTable(w, "", "north", "south")
+	houses := devHouses()
+	t.row("domain", houses[0].domain(), houses[1].domain())
+	for _, p := range devPorts() {
+		t.row(p.protocol, d.listen(houses[0], p.port).String(), d.listen(houses[1], p.port).String())
+	}
+	for i := range houses[0].accounts {
+		t.row("account", houses[0].accounts[i]+"@"+houses[0].domain(), houses[1].accounts[i]+"@"+houses[1].domain())
+	}
+	t.row("password", d.password, d.password)
+	t.flush()
+	fmt.Fprintf(w, `
+Send a letter from alice to bob:
+  printf 'From: alice@north.test\r\nTo: bob@south.test\r\nSubject: hello\r\n\r\nHello Bob.\r\n' |
+  curl --ssl-reqd --cacert %[1]s smtp://localhost:%[2]d --user alice@north.test:%[4]s --mail-from alice@north.test --mail-rcpt bob@south.test -T -
+Read it as bob:
+  curl --ssl-reqd --cacert %[1]s 'imap://localhost:%[3]d/INBOX;MAILINDEX=*' --user bob@south.test:%[4]s
+See what waits in north's queue:
+  posthouse queue list --socket %[5]s
+
+ready
+`, d.ca.File, d.listen(houses[0], 587).Port(), d.listen(houses[1], 143).Port(), d.password, filepath.Join(d.dir, "north", socketName))
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"posthouse/httpd/admin"
+	"posthouse/httpd/health"
+	"posthouse/imapd"
+	"posthouse/internal/config"
+	"posthouse/mta"
+)
+
+// Time limits of HTTP and of PROXY headers.
+const (
+	proxyHeaderTime = 5 * time.Second
+	httpHeaderTime  = 10 * time.Second
+	httpReadTime    = time.Minute
+	httpIdleTime    = 2 * time.Minute
+)
+
+// door is one listener with the server behind it.
+type door struct {
+	name     string // protocol and address, for logs
+	protocol string
+	addr     net.Addr
+	mta      *mta.Metrics // of a listener that takes mail
+	serve    func() error
+	shutdown func(context.Context) error
+}
+
+// openDoors opens every listener; if one cannot be, none is.
+func (h *house) openDoors() error {
+	for _, l := range h.listeners {
+		listener, err := net.Listen("tcp", l.Address.String())
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.Protocol, err)
+		}
+		h.onClose(func() error { return ignoreClosed(listener.Close()) })
+		d, err := h.openDoor(l, behindProxy(listener, l.ProxyProtocolFrom))
+		if err != nil {
+			return fmt.Errorf("listener %s on %s: %w", l.Protocol, l.Address, err)
+		}
+		d.protocol, d.addr, d.name = l.Protocol, listener.Addr(), l.Protocol+" "+listener.Addr().String()
+		h.doors = append(h.doors, d)
+	}
+	return nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// behindProxy believes the PROXY headers of some networks: sessions, limits and logs then see the real client. Of others a header is no
+// header but a command nobody knows.
+func behindProxy(l net.Listener, from []netip.Prefix) net.Listener {
+	if len(from) == 0 {
+		return l
+	}
+	return &proxyproto.Listener{Listener: l, ReadHeaderTimeout: proxyHeaderTime, ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
+		peer, err := netip.ParseAddrPort(o.Upstream.String())
+		if err != nil {
+			return proxyproto.REJECT, err
+		}
+		if slices.ContainsFunc(from, func(p netip.Prefix) bool { return p.Contains(peer.Addr().Unmap()) }) {
+			return proxyproto.USE, nil
+		}
+		return proxyproto.SKIP, nil
+	}}
+}
+
+func (h *house) openDoor(l config.Listener, listener net.Listener) (door, error) {
+	switch l.Protocol {
+	case "imap":
+		return h.imapDoor(l, listener), nil
+	case "imaps":
+		return h.imapDoor(l, tls.NewListener(listener, h.certs.Config())), nil
+	case "http":
+		return httpDoor(listener, h.public()), nil
+	case "https":
+		return httpDoor(tls.NewListener(listener, h.certs.Config()), h.public()), nil
+	}
+	kind, ok := map[string]mta.Kind{"smtp": mta.MX, "submission": mta.Submission, "submissions": mta.Submissions, "lmtp": mta.LMTP}[l.Protocol]
+	if !ok {
+		return door{}, errors.New("unknown protocol")
+	}
+	s, err := mta.NewServer(h.mtaOptions(kind, l))
+	if err != nil {
+		return door{}, err
+	}
+	return door{mta: s.Metrics(), serve: func() error { return s.Serve(listener) }, shutdown: s.Shutdown}, nil
+}
+
+// imapDoor gives the listener to the one IMAP server there is for its kind, so that an account's limits count over all of them.
+func (h *house) imapDoor(l config.Listener, listener net.Listener) door {
+	s := h.imap[l.AllowPlaintextAuth]
+	if s == nil {
+		s = imapd.NewServer(imapd.Options{
+			Hostname: h.hostname, Store: h.store, Directory: h.directory, TLS: h.certs.Config(), AllowPlaintextAuth: l.AllowPlaintextAuth,
+			Limits: imapd.Limits{MessageSize: h.limits.MessageSize}, Log: h.log, Observe: h.observeIMAP(),
+		})
+		h.imap[l.AllowPlaintextAuth] = s
+	}
+	return door{serve: func() error { return s.Serve(listener) }, shutdown: s.Shutdown}
+}
+
+// public is what everybody may ask over HTTP.
+func (h *house) public() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", h.metrics.Handler())
+	mux.Handle("/", health.New(h.ready))
+	return mux
+}
+
+func httpDoor(l net.Listener, handler http.Handler) door {
+	s := &http.Server{Handler: handler, ReadHeaderTimeout: httpHeaderTime, ReadTimeout: httpReadTime, IdleTimeout: httpIdleTime}
+	return door{shutdown: s.Shutdown, serve: func() error {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}}
+}
+
+// openControl opens the control socket. The lock is ours, so one that lies there is nobody's.
+func (h *house) openControl() error {
+	path := filepath.Join(h.dir, socketName)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	h.onClose(func() error { return ignoreClosed(l.Close()) })
+	if err := os.Chmod(path, 0o600); err != nil {
+		return err
+	}
+	d := httpDoor(l, admin.New(admin.Options{
+		Spool: h.spool, Directory: h.directory, Store: h.store, Disconnect: h.disconnect, Reload: h.reload, Version: version(), Log: h.log,
+	}))
+	d.name, d.protocol, d.addr = "control "+path, "control", l.Addr()
+	h.doors = append(h.doors, d)
+	return nil
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"posthouse/crypto/certs"
+	"posthouse/delivery"
+	"posthouse/directory"
+	"posthouse/internal/config"
+	"posthouse/internal/dns"
+	"posthouse/mail"
+)
+
+func newServe() *cobra.Command {
+	var file, level string
+	c := &cobra.Command{Use: "serve", Short: "Run the server", Args: cobra.NoArgs, Example: "  posthouse serve --config /etc/posthouse/posthouse.toml"}
+	c.Flags().StringVar(&file, "config", defaultConfig, "configuration file")
+	c.Flags().StringVar(&level, "log", "info", "log level: debug, info, warn or error")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		log, err := newLog(level)
+		if err != nil {
+			return err
+		}
+		conf, err := config.Read(file)
+		if err != nil {
+			return err
+		}
+		s, err := fromConfig(c.Context(), conf, log)
+		if err != nil {
+			return err
+		}
+		h, err := openHouse(s)
+		if err != nil {
+			return err
+		}
+		defer h.reloadOnHangup()()
+		return h.run(c.Context(), func() { log.Info("ready", "hostname", h.hostname, "version", version()) })
+	}
+	return c
+}
+
+func newLog(level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("%w: --log: %w", errUsage, err)
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})), nil
+}
+
+// reloadOnHangup reloads at SIGHUP until the function it returns is called.
+func (h *house) reloadOnHangup() (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range hangups {
+			if err := h.reload(context.Background()); err != nil {
+				h.log.Error("nothing was reloaded", "error", err)
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-done
+	}
+}
+
+// fromConfig gives a configuration its meaning. Its errors say file, line and fix, as the configuration's own do.
+func fromConfig(ctx context.Context, c *config.Config, log *slog.Logger) (settings, error) {
+	s := settings{hostname: c.Hostname, dir: c.DataDir, listeners: c.Listeners, delivery: c.Delivery, limits: c.Limits, log: log}
+	var errs []error
+	address := func(key, text string) (a mail.Address) {
+		if text == "" {
+			return a
+		}
+		a, err := mail.ParseAddress(text)
+		if err != nil {
+			errs = append(errs, c.File.Errorf(key, "%v; give one like \"you@example.com\"", err))
+		}
+		return a
+	}
+	s.postmaster = address("postmaster", c.Postmaster)
+	for i, d := range c.Domains {
+		key := fmt.Sprintf("domain[%d]", i)
+		name, err := mail.ParseDomain(d.Name)
+		if err != nil {
+			errs = append(errs, c.File.Errorf(key+".name", "%v; give one like \"example.com\"", err))
+		}
+		s.domains = append(s.domains, directory.Domain{Name: name, CatchAll: address(key+".catch_all", d.CatchAll)})
+	}
+	for i, a := range c.Accounts {
+		s.accounts = append(s.accounts, directory.Declared{Login: address(fmt.Sprintf("account[%d].login", i), a.Login), Hash: a.PasswordHash})
+	}
+	for i, r := range c.Routes {
+		route, err := toRoute(r)
+		if err != nil {
+			errs = append(errs, c.File.Errorf(fmt.Sprintf("route[%d]", i), "%v", err))
+		}
+		s.routes = append(s.routes, route)
+	}
+	var err error
+	if s.resolver, err = dns.NewClient(dns.ClientOptions{Servers: c.DNS.Servers}); err != nil {
+		errs = append(errs, err)
+	}
+	if len(errs) > 0 {
+		return s, errors.Join(errs...)
+	}
+	s.certs, err = openCerts(ctx, c, log)
+	if err != nil {
+		return s, c.File.Errorf("tls.mode", "%v", err)
+	}
+	return s, nil
+}
+
+func openCerts(ctx context.Context, c *config.Config, log *slog.Logger) (*certs.Keeper, error) {
+	dir, hosts := filepath.Join(c.DataDir, "keys", "tls"), []string{c.Hostname}
+	switch c.TLS.Mode {
+	case "files":
+		return certs.Files(c.TLS.CertFile, c.TLS.KeyFile)
+	case "acme":
+		return certs.ACME(ctx, certs.ACMEOptions{Dir: dir, Hosts: hosts, Directory: c.TLS.Directory, Email: c.TLS.Email, Log: log})
+	}
+	return certs.SelfSigned(dir, hosts)
+}
+
+func toRoute(r config.Route) (delivery.Route, error) {
+	route := delivery.Route{Match: r.Match, Sender: r.Sender, Via: r.Via}
+	if r.CredentialsFile == "" {
+		return route, nil
+	}
+	f, err := os.Open(r.CredentialsFile)
+	if err != nil {
+		return route, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Scan()
+	user, secret, ok := strings.Cut(strings.TrimSpace(lines.Text()), ":")
+	if !ok || lines.Err() != nil {
+		return route, fmt.Errorf("%s: its first line is not \"user:password\"", r.CredentialsFile)
+	}
+	route.Username, route.Password = user, secret
+	return route, nil
+}
