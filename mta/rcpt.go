@@ -52,8 +52,12 @@ func (s *session) resolve(ctx context.Context, r *smtp.Rcpt) ([]mail.Recipient, 
 	if errors.Is(err, directory.ErrNotLocal) && (s.mayRelay() || r.To == s.server.opts.Postmaster) {
 		return self, nil
 	}
-	if err != nil || res.Account != "" {
-		return self, err
+	if err != nil {
+		return nil, err
+	}
+	if res.Account != "" { // ours to fold (RFC 5321 §2.4), so that the same mailbox named twice is one recipient
+		self[0].Address = r.To.FoldLocal()
+		return self, nil
 	}
 	original := r.Original
 	if original == "" {
