@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,9 +80,7 @@ func newDev() *cobra.Command {
 		if d.log, err = newLog(level); err != nil {
 			return err
 		}
-		d.listen = func(h devHouse, port uint16) netip.AddrPort {
-			return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), h.base+port)
-		}
+		d.listen = usualPorts(c.ErrOrStderr())
 		if reset {
 			if err := d.reset(); err != nil {
 				return err
@@ -92,6 +92,38 @@ func newDev() *cobra.Command {
 		return d.run(c.Context(), func() { d.welcome(c.OutOrStdout()) })
 	}
 	return c
+}
+
+// usualPorts puts every port where it is documented to be. One that another program has is moved to a free one, and said.
+func usualPorts(complain io.Writer) func(devHouse, uint16) netip.AddrPort {
+	chosen := map[uint16]netip.AddrPort{}
+	return func(h devHouse, port uint16) netip.AddrPort {
+		port += h.base
+		if at, ok := chosen[port]; ok {
+			return at
+		}
+		usual := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
+		at, err := tryPort(usual)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			if at, err = tryPort(netip.AddrPortFrom(usual.Addr(), 0)); err == nil {
+				fmt.Fprintf(complain, "posthouse: %s is another program's; using %s instead\n", usual, at)
+			}
+		}
+		if err != nil {
+			at = usual // opening it will say what is wrong
+		}
+		chosen[port] = at
+		return at
+	}
+}
+
+// tryPort opens a port for a moment, and tells which it was.
+func tryPort(at netip.AddrPort) (netip.AddrPort, error) {
+	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return l.Addr().(*net.TCPAddr).AddrPort(), l.Close()
 }
 
 // reset removes what dev made, and nothing else that may lie in the folder.
