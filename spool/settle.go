@@ -160,6 +160,9 @@ func (s *SQLite) conclude(tx *db.Tx, id mail.ID, events []Event) (file bool, err
 	if err != nil {
 		return false, err
 	}
+	if pending != 0 && len(events) == 0 {
+		return false, nil
+	}
 	text, err := json.Marshal(events)
 	if err != nil {
 		return false, err

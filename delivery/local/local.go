@@ -1,0 +1,202 @@
+// Package local takes messages into the mailboxes of this house: the last hop.
+//
+// It must not know the queue, retry policy, SMTP sessions or how mailboxes are kept. The flow of Deliver, for each recipient: resolve
+// (an account, or on to the targets of an alias) → not if it was here before → Stage the message under its trace fields → Apply one Add
+// to the inbox. The Add has a key made of the message's ID and the recipient, so that a crash before the queue knows of it files
+// nothing twice. Errors of the directory and of mailboxes become replies in one table.
+package local
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"posthouse/delivery/hop"
+	"posthouse/directory"
+	"posthouse/mail"
+	"posthouse/mail/mime"
+	"posthouse/mail/smtp"
+	"posthouse/mailbox"
+)
+
+// maxAtOnce is how many recipients of one message are served at the same time.
+const maxAtOnce = 8
+
+// resolver says where mail for an address goes; directory.Directory is one.
+type resolver interface {
+	Resolve(ctx context.Context, a mail.Address) (directory.Resolution, error)
+}
+
+// Options say who is here.
+type Options struct {
+	Directory resolver
+	Store     mailbox.Store
+	Log       *slog.Logger // nil: none
+}
+
+// Transport files messages. It is a hop.Transport.
+type Transport struct{ opts Options }
+
+var _ hop.Transport = (*Transport)(nil)
+
+// New makes a transport.
+func New(o Options) *Transport {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Transport{o}
+}
+
+// Close is hop.Transport.
+func (t *Transport) Close() error { return nil }
+
+// Deliver is hop.Transport.
+func (t *Transport) Deliver(ctx context.Context, _ hop.Hop, task hop.Task) []hop.Result {
+	results := make([]hop.Result, len(task.Recipients))
+	if len(results) == 1 {
+		results[0] = t.one(ctx, &task, 0)
+		return results
+	}
+	var g errgroup.Group
+	g.SetLimit(maxAtOnce)
+	for i := range task.Recipients {
+		g.Go(func() error {
+			results[i] = t.one(ctx, &task, i)
+			return nil
+		})
+	}
+	// No function of the group has an error.
+	_ = g.Wait()
+	return results
+}
+
+// one delivers to one recipient.
+func (t *Transport) one(ctx context.Context, task *hop.Task, i int) hop.Result {
+	to := task.Recipients[i].Address
+	r, err := t.attempt(ctx, task, to)
+	if err == nil {
+		return r
+	}
+	if ctx.Err() != nil {
+		return hop.Result{}
+	}
+	reply := replyTo(err)
+	if reply.Code < 500 {
+		t.opts.Log.Warn("local delivery must wait", "mid", task.Envelope.ID, "to", to, "err", err)
+	}
+	return hop.Result{Status: hop.StatusOf(reply), Reply: reply, Via: "local"}
+}
+
+func (t *Transport) attempt(ctx context.Context, task *hop.Task, to mail.Address) (hop.Result, error) {
+	res, err := t.opts.Directory.Resolve(ctx, to)
+	if err != nil {
+		return hop.Result{}, err
+	}
+	if err := checkLoop(task.Content, to); err != nil {
+		return hop.Result{}, err
+	}
+	if res.Account == "" {
+		return hop.Result{Status: hop.Delivered, Reply: replyAlias, Via: "alias", Targets: res.Targets}, nil
+	}
+	if err := t.file(ctx, task, to, res.Account); err != nil {
+		return hop.Result{}, err
+	}
+	return hop.Result{Status: hop.Delivered, Reply: replyFiled, Via: "mailbox of " + res.Login.String()}, nil
+}
+
+// file puts the message in the account's inbox.
+func (t *Transport) file(ctx context.Context, task *hop.Task, to mail.Address, id mail.AccountID) (err error) {
+	account, err := t.opts.Store.Account(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, account.Close()) }()
+	inbox, err := account.Box(ctx, mailbox.Inbox)
+	if err != nil {
+		return err
+	}
+	blob, err := account.Stage(ctx, io.MultiReader(
+		strings.NewReader(traceFields(task.Envelope.From, to)), io.NewSectionReader(task.Content, 0, task.Content.Size())))
+	if err != nil {
+		return err
+	}
+	_, err = account.Apply(ctx, mailbox.Add{Box: inbox.ID, Blob: blob, Key: task.Envelope.ID.String() + " " + to.String()})
+	if err != nil {
+		account.Discard(blob)
+	}
+	return err
+}
+
+// traceFields are those of the final delivery: RFC 5321 §4.4.
+func traceFields(from, to mail.Address) string {
+	return "Return-Path: <" + from.String() + ">\r\n" + deliveredTo + ": " + to.String() + "\r\n"
+}
+
+// deliveredTo names the field by which a message tells whose mailboxes it has been to.
+const deliveredTo = "Delivered-To"
+
+// errLoop is a message that was delivered to the address before.
+var errLoop = errors.New("delivered to the same address before")
+
+// maxHeader is how much of a header is searched for loops.
+const maxHeader = 256 << 10
+
+// checkLoop looks for a Delivered-To of the same address.
+func checkLoop(content mail.Content, to mail.Address) error {
+	b := make([]byte, min(maxHeader, content.Size()))
+	if n, err := content.ReadAt(b, 0); err != nil && !(errors.Is(err, io.EOF) && n == len(b)) {
+		return err
+	}
+	if !bytes.Contains(b, []byte(deliveredTo)) { // as it is written by all who write it
+		return nil
+	}
+	for f := range mime.Fields(b) {
+		if !strings.EqualFold(string(f.Name), deliveredTo) {
+			continue
+		}
+		a, err := mail.ParseAddress(strings.TrimSpace(string(f.Value)))
+		if err == nil && a.FoldLocal() == to.FoldLocal() {
+			return errLoop
+		}
+	}
+	return nil
+}
+
+// Replies of this hop.
+var (
+	replyFiled = smtp.Reply{Code: 250, Enhanced: smtp.Enhanced{2, 1, 5}, Text: "filed"}
+	replyAlias = smtp.Reply{Code: 250, Enhanced: smtp.Enhanced{2, 1, 5}, Text: "sent on"}
+)
+
+// replies say errors in SMTP's words: RFC 3463. The first that matches counts.
+var replies = []struct {
+	err   error
+	reply smtp.Reply
+}{
+	{errLoop, smtp.Reply{Code: 554, Enhanced: smtp.Enhanced{5, 4, 6}, Text: "mail loop: it was delivered to this address before"}},
+	{directory.ErrNoAddress, smtp.Reply{Code: 550, Enhanced: smtp.Enhanced{5, 1, 1}, Text: "no such address here"}},
+	{directory.ErrNotLocal, smtp.Reply{Code: 550, Enhanced: smtp.Enhanced{5, 1, 2}, Text: "not a domain of ours"}},
+	{directory.ErrDisabled, smtp.Reply{Code: 550, Enhanced: smtp.Enhanced{5, 2, 1}, Text: "the account is disabled"}},
+	{directory.ErrAliasLoop, smtp.Reply{Code: 554, Enhanced: smtp.Enhanced{5, 4, 6}, Text: "the alias leads to itself or to too many"}},
+	{mailbox.ErrOverQuota, smtp.Reply{Code: 452, Enhanced: smtp.Enhanced{4, 2, 2}, Text: "the mailbox is full"}}, // RFC 3463 §3.3: persistent, yet transient
+	{mailbox.ErrLimit, smtp.Reply{Code: 452, Enhanced: smtp.Enhanced{4, 2, 2}, Text: "the mailbox has too many messages"}},
+	{mailbox.ErrFull, smtp.Reply{Code: 452, Enhanced: smtp.Enhanced{4, 3, 1}, Text: "no space for mail now"}},
+	{mailbox.ErrClosed, smtp.Reply{Code: 451, Enhanced: smtp.Enhanced{4, 3, 2}, Text: "mailboxes are closed now"}},
+}
+
+// replyElse is for whatever is not in the table: a trouble of ours, which somebody will mend.
+var replyElse = smtp.Reply{Code: 451, Enhanced: smtp.Enhanced{4, 3, 0}, Text: "the mailbox cannot be used now"}
+
+func replyTo(err error) smtp.Reply {
+	for _, r := range replies {
+		if errors.Is(err, r.err) {
+			return r.reply
+		}
+	}
+	return replyElse
+}

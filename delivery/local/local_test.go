@@ -1,0 +1,194 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"posthouse/crypto/password"
+	"posthouse/delivery/hop"
+	"posthouse/directory"
+	"posthouse/mail"
+	"posthouse/mailbox"
+)
+
+func addr(t testing.TB, s string) mail.Address {
+	t.Helper()
+	a, err := mail.ParseAddress(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// house is a directory and mailboxes, both real.
+type house struct {
+	*testing.T
+	directory *directory.SQLite
+	store     mailbox.Store
+	transport *Transport
+	accounts  map[string]mail.AccountID
+}
+
+func newHouse(t *testing.T) *house {
+	dir := t.TempDir()
+	d, err := directory.Open(dir+"/directory.db", directory.Options{Cost: password.Cost{Time: 1, Memory: 8}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := mailbox.OpenSQLite(mailbox.Options{Dir: dir + "/accounts"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(store.Close(), d.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	h := &house{T: t, directory: d, store: store, accounts: make(map[string]mail.AccountID)}
+	h.transport = New(Options{Directory: d, Store: store})
+	h.check(d.AddDomain(t.Context(), directory.Domain{Name: "south.test"}))
+	for _, name := range []string{"bob", "dave"} {
+		a, err := d.AddAccount(t.Context(), addr(t, name+"@south.test"), "posthouse")
+		h.check(err)
+		h.accounts[name] = a.ID
+	}
+	h.check(d.AddAlias(t.Context(), directory.Alias{Address: addr(t, "both@south.test"), Target: addr(t, "bob@south.test")}))
+	h.check(d.AddAlias(t.Context(), directory.Alias{Address: addr(t, "both@south.test"), Target: addr(t, "carol@north.test")}))
+	return h
+}
+
+func (h *house) check(err error) {
+	h.Helper()
+	if err != nil {
+		h.Fatal(err)
+	}
+}
+
+type content struct{ *strings.Reader }
+
+func (content) Close() error { return nil }
+
+// deliver delivers a message with an ID to recipients.
+func (h *house) deliver(ctx context.Context, id mail.ID, text string, to ...string) string {
+	h.Helper()
+	task := hop.Task{Envelope: &mail.Envelope{ID: id, From: addr(h, "alice@north.test")}, Content: content{strings.NewReader(text)}}
+	for _, s := range to {
+		task.Recipients = append(task.Recipients, mail.Recipient{Address: addr(h, s)})
+	}
+	var b strings.Builder
+	for _, r := range h.transport.Deliver(ctx, hop.Hop{Kind: hop.Local}, task) {
+		fmt.Fprintf(&b, "%d %s %v\n", r.Status, r.Reply, r.Targets)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// inbox is what is in somebody's inbox.
+func (h *house) inbox(name string) (messages []string) {
+	h.Helper()
+	ctx := h.Context()
+	a, err := h.store.Account(ctx, h.accounts[name])
+	h.check(err)
+	defer a.Close()
+	box, err := a.Box(ctx, mailbox.Inbox)
+	h.check(err)
+	s, err := a.Snapshot(ctx, box.ID)
+	h.check(err)
+	for _, m := range s.All() {
+		c, err := a.Open(ctx, m.Blob)
+		h.check(err)
+		var b bytes.Buffer
+		_, err = io.Copy(&b, io.NewSectionReader(c, 0, c.Size()))
+		h.check(errors.Join(err, c.Close()))
+		messages = append(messages, b.String())
+	}
+	return messages
+}
+
+const message = "Subject: hello\r\n\r\nThe body.\r\n"
+
+func TestFiled(t *testing.T) {
+	h := newHouse(t)
+	want := "1 250 2.1.5 filed []\n1 250 2.1.5 filed []\n1 250 2.1.5 filed []"
+	for range 2 { // the second time as after a crash before the queue knew
+		if got := h.deliver(t.Context(), 7, message, "bob@south.test", "Bob+tag@south.test", "dave@south.test"); got != want {
+			t.Errorf("%s", got)
+		}
+	}
+	// Two addresses of one account are two messages.
+	got := h.inbox("bob")
+	if len(got) != 2 || len(h.inbox("dave")) != 1 {
+		t.Fatalf("%q", got)
+	}
+	all := strings.Join(got, "")
+	for _, to := range []string{"bob@south.test", "Bob+tag@south.test"} {
+		if want := "Return-Path: <alice@north.test>\r\nDelivered-To: " + to + "\r\n" + message; !strings.Contains(all, want) {
+			t.Errorf("%q has no %q", all, want)
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	h := newHouse(t)
+	h.check(h.directory.SetDisabled(t.Context(), addr(t, "dave@south.test"), time.Now().Add(-time.Hour)))
+	for to, want := range map[string]string{
+		"nobody@south.test": "3 550 5.1.1 no such address here []",
+		"bob@north.test":    "3 550 5.1.2 not a domain of ours []",
+		"dave@south.test":   "3 550 5.2.1 the account is disabled []",
+		"both@south.test":   "1 250 2.1.5 sent on [bob@south.test carol@north.test]",
+	} {
+		if got := h.deliver(t.Context(), 7, message, to); got != want {
+			t.Errorf("%s: %s, want %s", to, got, want)
+		}
+	}
+}
+
+func TestLoop(t *testing.T) {
+	h := newHouse(t)
+	const loop = "3 554 5.4.6 mail loop: it was delivered to this address before []"
+	for header, want := range map[string]string{
+		"Delivered-To: bob@south.test":                            loop,
+		"Received: x\r\n y\r\nDelivered-To: \r\n BOB@south.test ": loop,
+		"Delivered-To: carol@south.test":                          "1 250 2.1.5 filed []",
+		"X-Delivered-To: bob@south.test":                          "1 250 2.1.5 filed []",
+		"Subject: x\r\n\r\nDelivered-To: bob@south.test":          "1 250 2.1.5 filed []",
+	} {
+		if got := h.deliver(t.Context(), mail.ID(len(header)), header+"\r\n"+message, "bob@south.test"); got != want {
+			t.Errorf("%q: %s, want %s", header, got, want)
+		}
+	}
+}
+
+func TestStopped(t *testing.T) {
+	h := newHouse(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := h.deliver(ctx, 7, message, "bob@south.test"); got != "0 0 []" {
+		t.Error(got)
+	}
+	if got := h.inbox("bob"); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestEveryErrorHasAReply: whatever the directory or a mailbox says is an SMTP reply that fits; what is not said is for later.
+func TestEveryErrorHasAReply(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{directory.ErrNoAddress, 550}, {directory.ErrNotLocal, 550}, {directory.ErrDisabled, 550}, {directory.ErrAliasLoop, 554},
+		{directory.ErrUnavailable, 451}, {mailbox.ErrOverQuota, 452}, {mailbox.ErrLimit, 452}, {mailbox.ErrFull, 452},
+		{mailbox.ErrFailed, 451}, {mailbox.ErrCorrupt, 451}, {mailbox.ErrClosed, 451}, {mailbox.ErrNoBox, 451}, {io.ErrUnexpectedEOF, 451},
+	} {
+		r := replyTo(fmt.Errorf("wrapped: %w", c.err))
+		if r.Code != c.want || int(r.Enhanced[0]) != r.Code/100 {
+			t.Errorf("%v: %v", c.err, r)
+		}
+	}
+}

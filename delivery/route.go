@@ -1,0 +1,93 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"posthouse/delivery/hop"
+	"posthouse/mail"
+	"posthouse/mail/smtp"
+)
+
+// Route sends mail another way than by MX, or into a mailbox. Exactly one of Match and Sender is given.
+type Route struct {
+	Match    string // shell pattern of recipient domains: "partner.example", "*.partner.example", "*"
+	Sender   string // shell pattern of sender addresses: "*@example.com"
+	Via      string // smtp://host:port, smtps://host:port, lmtp://host:port, lmtp+unix:///path, local, dead
+	Username string // with Password: authenticate, over TLS with a good certificate
+	Password string
+}
+
+// route is a Route made ready.
+type route struct {
+	match, sender string // lower case
+	hop           hop.Hop
+}
+
+func (r Route) compile() (route, error) {
+	if (r.Match == "") == (r.Sender == "") {
+		return route{}, errors.New("a route needs a pattern of recipient domains or one of sender addresses, not both")
+	}
+	for _, pattern := range []string{r.Match, r.Sender} {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return route{}, fmt.Errorf("a route's pattern %q: %w", pattern, err)
+		}
+	}
+	h, err := hop.Parse(r.Via)
+	if err != nil {
+		return route{}, err
+	}
+	h.Username, h.Password = r.Username, r.Password
+	return route{strings.ToLower(r.Match), strings.ToLower(r.Sender), h}, nil
+}
+
+func (r *route) matches(from, to mail.Address) bool {
+	pattern, s := r.match, to.Domain()
+	if r.sender != "" {
+		pattern, s = r.sender, strings.ToLower(from.String())
+	}
+	// A "/" is no border here; neither side needs path.Match to see one.
+	flat := strings.NewReplacer("/", "\x00")
+	ok, err := path.Match(flat.Replace(pattern), flat.Replace(s))
+	return ok && err == nil
+}
+
+// route says where a recipient's mail goes next.
+func (m *Mover) route(ctx context.Context, from, to mail.Address) (hop.Hop, error) {
+	for i := range m.routes {
+		if m.routes[i].matches(from, to) {
+			return m.routes[i].hop, nil
+		}
+	}
+	ours, err := m.opts.Directory.IsLocal(ctx, to.Domain())
+	if ours {
+		return hop.Hop{Kind: hop.Local}, nil
+	}
+	return hop.Hop{Kind: hop.MX, Host: to.Domain()}, err
+}
+
+// Destination names where a recipient's mail goes, for spool.Options: recipients of one destination share jobs, connections and limits.
+// It is a hint: each attempt routes anew, and so takes up a changed configuration.
+func (m *Mover) Destination(from, to mail.Address) string {
+	h, err := m.route(context.Background(), from, to)
+	if err != nil {
+		m.opts.Log.Warn("cannot tell whether a domain is ours", "domain", to.Domain(), "err", err)
+	}
+	return h.String()
+}
+
+// parking is the transport of hop.Dead.
+type parking struct{}
+
+func (parking) Close() error { return nil }
+
+func (parking) Deliver(_ context.Context, _ hop.Hop, t hop.Task) []hop.Result {
+	results := make([]hop.Result, len(t.Recipients))
+	for i := range results {
+		results[i] = hop.Result{Status: hop.Permanent, Reply: smtp.Reply{Code: 550, Enhanced: smtp.Enhanced{5, 7, 1}, Text: "parked by a route"}}
+	}
+	return results
+}

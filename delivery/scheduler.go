@@ -1,0 +1,219 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"posthouse/spool"
+)
+
+const (
+	// DrainTime is how long Run goes on with what is under way when it is to end.
+	DrainTime = 8 * time.Second
+
+	leaseTime   = 30 * time.Minute // renewed while a job is under way; a restart ends all leases anyway
+	maxBatch    = 256              // jobs of one Take
+	perWorker   = 4                // jobs for which another worker is worth its connection
+	troubleTime = time.Second      // after an error of the spool that may pass
+)
+
+// scheduler is one Run.
+type scheduler struct {
+	*Mover
+	spool   spool.Spool
+	work    context.Context // of attempts: ends when the time to drain is over
+	stop    context.CancelFunc
+	leases  leases
+	workers sync.WaitGroup
+	freed   chan struct{} // a worker left; holds one
+
+	mu      sync.Mutex // guards what follows
+	busy    map[string]int
+	n       int                // workers
+	skipped map[string]bool    // what the Take under way passes over
+	again   context.CancelFunc // ends that Take
+	failure error              // of the spool; ends the Run
+}
+
+func newScheduler(m *Mover, sp spool.Spool) *scheduler {
+	return &scheduler{Mover: m, spool: sp, freed: make(chan struct{}, 1), busy: make(map[string]int)}
+}
+
+func (s *scheduler) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.work, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	defer s.stop()
+	var keeper sync.WaitGroup
+	keeper.Go(func() { s.leases.keep(s.work, s.spool, s.opts.Log) })
+	for ctx.Err() == nil && s.failed() == nil {
+		s.dispatch(ctx)
+	}
+	cancel()
+	drained := time.AfterFunc(DrainTime, s.stop)
+	s.workers.Wait()
+	drained.Stop()
+	s.stop()
+	keeper.Wait()
+	return s.failed()
+}
+
+// dispatch takes jobs once, and gives them to workers.
+func (s *scheduler) dispatch(ctx context.Context) {
+	taking, again := context.WithCancel(ctx)
+	defer again()
+	w, ok := s.want(again)
+	if !ok {
+		select {
+		case <-s.freed:
+		case <-ctx.Done():
+		}
+		return
+	}
+	jobs, err := s.spool.Take(taking, w)
+	if err != nil && taking.Err() == nil {
+		s.trouble(ctx, err)
+	}
+	s.spread(ctx, jobs)
+}
+
+// trouble ends the Run if the spool is of no use any more, else waits a little.
+func (s *scheduler) trouble(ctx context.Context, err error) {
+	if errors.Is(err, spool.ErrFailed) || errors.Is(err, spool.ErrClosed) {
+		s.fail(err)
+		return
+	}
+	s.opts.Log.Error("the spool gives no jobs", "err", err)
+	select {
+	case <-time.After(troubleTime):
+	case <-ctx.Done():
+	}
+}
+
+func (s *scheduler) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure == nil {
+		s.failure = err
+	}
+	if s.again != nil {
+		s.again()
+	}
+}
+
+func (s *scheduler) failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failure
+}
+
+// want says what to take next, if there is a free worker; again is called when it could want more.
+func (s *scheduler) want(again context.CancelFunc) (spool.Want, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	free := s.opts.Workers - s.n
+	if free <= 0 {
+		return spool.Want{}, false
+	}
+	w := spool.Want{Limit: min(free, maxBatch), Lease: leaseTime}
+	s.skipped, s.again = make(map[string]bool), again
+	for destination := range s.busy {
+		if s.room(destination) <= 0 {
+			s.skipped[destination] = true
+			w.Skip = append(w.Skip, destination)
+		}
+	}
+	return w, true
+}
+
+// room is how many more workers a destination may have; s.mu is held.
+func (s *scheduler) room(destination string) int {
+	limit := 1
+	if s.n < s.opts.Workers/2 {
+		limit = s.opts.PerDestination
+	}
+	return min(limit-s.busy[destination], s.opts.Workers-s.n)
+}
+
+// spread gives the jobs to workers, by destination.
+func (s *scheduler) spread(ctx context.Context, jobs []spool.Job) {
+	var order []string
+	by := make(map[string][]spool.Job)
+	for _, j := range jobs {
+		if by[j.Destination] == nil {
+			order = append(order, j.Destination)
+		}
+		by[j.Destination] = append(by[j.Destination], j)
+	}
+	s.leases.add(jobs)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, destination := range order {
+		s.start(ctx, destination, by[destination], len(order)-1-i)
+	}
+}
+
+// start starts workers for jobs of one destination, and leaves so many to others. There is room for one at least: Take was told of
+// the destinations without, and of how many workers are free. s.mu is held.
+func (s *scheduler) start(ctx context.Context, destination string, jobs []spool.Job, others int) {
+	n := max(1, min((len(jobs)+perWorker-1)/perWorker, s.room(destination)-others))
+	for ; n > 0; n-- {
+		share := (len(jobs) + n - 1) / n
+		mine := jobs[:share]
+		jobs = jobs[share:]
+		s.busy[destination]++
+		s.n++
+		s.workers.Go(func() { s.worker(ctx, destination, mine) })
+	}
+}
+
+// worker attempts jobs of one destination until there are none, or others need a worker.
+func (s *scheduler) worker(ctx context.Context, destination string, jobs []spool.Job) {
+	defer s.leave(destination)
+	for len(jobs) > 0 {
+		for i := range jobs {
+			if ctx.Err() != nil || s.failed() != nil { // not begun: the next run will
+				s.leases.drop(jobs[i:])
+				return
+			}
+			s.attempt(&jobs[i])
+			s.leases.drop(jobs[i : i+1])
+		}
+		jobs = s.more(ctx, destination)
+		s.leases.add(jobs)
+	}
+}
+
+// more takes further jobs of a destination while there are free workers for others.
+func (s *scheduler) more(ctx context.Context, destination string) []spool.Job {
+	s.mu.Lock()
+	full := s.n >= s.opts.Workers
+	s.mu.Unlock()
+	if full || ctx.Err() != nil {
+		return nil
+	}
+	jobs, err := s.spool.Take(ctx, spool.Want{Destination: destination, Limit: perWorker, Lease: leaseTime})
+	if err != nil && ctx.Err() == nil {
+		s.opts.Log.Error("the spool gives no jobs", "destination", destination, "err", err)
+	}
+	return jobs
+}
+
+// leave makes room for another worker.
+func (s *scheduler) leave(destination string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.n--
+	if s.busy[destination]--; s.busy[destination] == 0 {
+		delete(s.busy, destination)
+	}
+	if s.again != nil && s.skipped[destination] {
+		s.again()
+	}
+	select {
+	case s.freed <- struct{}{}:
+	default:
+	}
+}
