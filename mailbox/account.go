@@ -40,11 +40,12 @@ const (
 // SQLite is a Store with one SQLite database for each account. Databases open when they are needed and close when they are not
 // used any more, or others need the place; what is known of an account's boxes stays in memory as long as somebody uses the account.
 type SQLite struct {
-	opts  Options
-	ticks atomic.Int64 // orders the use of databases
-	cache slabCache
-	tasks sync.WaitGroup // closeIdle and the sweepers
-	done  chan struct{}  // closed by Close
+	opts   Options
+	ticks  atomic.Int64 // orders the use of databases
+	opened atomic.Int64 // len(open)
+	cache  slabCache
+	tasks  sync.WaitGroup // closeIdle and the sweepers
+	done   chan struct{}  // closed by Close
 
 	mu       sync.Mutex // guards what follows; never held while files are touched
 	accounts map[mail.AccountID]*account
@@ -169,7 +170,7 @@ func (a *account) with(f func(*db.DB) error) error {
 	if err := a.acquire(); err != nil {
 		return storageError(err)
 	}
-	defer a.use.RUnlock()
+	defer a.letGo()
 	return storageError(f(a.db))
 }
 
@@ -185,7 +186,14 @@ func (a *account) acquire() error {
 		if err := a.openDB(); err != nil {
 			return err
 		}
-		a.store.makeRoom(a)
+	}
+}
+
+// letGo ends acquire.
+func (a *account) letGo() {
+	a.use.RUnlock()
+	if a.store.opened.Load() > int64(a.store.opts.MaxOpen) {
+		a.store.makeRoom()
 	}
 }
 
@@ -210,6 +218,7 @@ func (a *account) openDB() error {
 	a.db = d
 	a.store.mu.Lock()
 	a.store.open[a] = struct{}{}
+	a.store.opened.Store(int64(len(a.store.open)))
 	a.store.mu.Unlock()
 	return nil
 }
@@ -259,9 +268,7 @@ func (a *account) shut() error {
 	a.use.Lock()
 	defer a.use.Unlock()
 	a.closed = true
-	a.store.mu.Lock()
-	delete(a.store.open, a)
-	a.store.mu.Unlock()
+	a.store.forgetOpen(a)
 	if a.db == nil {
 		return nil
 	}

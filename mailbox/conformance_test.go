@@ -7,9 +7,16 @@ import (
 	"posthouse/mailbox/mailboxtest"
 )
 
-func TestConformance(t *testing.T) {
+func TestConformance(t *testing.T) { conform(t, mailbox.Options{}) }
+
+// TestConformanceWithoutRoom holds no box in memory but the last, and no database but the one at work.
+func TestConformanceWithoutRoom(t *testing.T) { conform(t, mailbox.Options{MaxOpen: 1, CacheSize: 1}) }
+
+func conform(t *testing.T, o mailbox.Options) {
+	t.Parallel()
 	mailboxtest.Run(t, func(t testing.TB, dir string) mailbox.Store {
-		s, err := mailbox.OpenSQLite(mailbox.Options{Dir: dir})
+		o.Dir = dir
+		s, err := mailbox.OpenSQLite(o)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,13 +40,14 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	crashRounds  = 12
+	crashRounds  = 6
 	crashWorkers = 4
 )
 
 // TestKill kills a process at work with -9, again and again, and holds what it acknowledged against what is there: filed exactly once,
 // no UID given twice, mod-sequences never lower, and nothing left that nobody refers to.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	audit := newAudit(t)
 	r := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))

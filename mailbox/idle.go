@@ -7,8 +7,8 @@ import "time"
 const idleTime = 10 * time.Second
 
 // makeRoom closes databases that were not used for the longest time, if there are too many.
-func (s *SQLite) makeRoom(but *account) {
-	for s.closeOne(func(a *account) bool { return a != but && len(s.open) > s.opts.MaxOpen }) {
+func (s *SQLite) makeRoom() {
+	for s.closeOne(func(*account) bool { return len(s.open) > s.opts.MaxOpen }) {
 	}
 }
 
@@ -64,10 +64,19 @@ func (s *SQLite) victim(eligible func(*account) bool) *account {
 	}
 	if oldest != nil {
 		delete(s.open, oldest)
+		s.opened.Store(int64(len(s.open)))
 		if oldest.users == 0 && s.accounts[oldest.id] == oldest {
 			delete(s.accounts, oldest.id)
 			s.cache.forget(oldest)
 		}
 	}
 	return oldest
+}
+
+// forgetOpen is for a database that its account closes.
+func (s *SQLite) forgetOpen(a *account) {
+	s.mu.Lock()
+	delete(s.open, a)
+	s.opened.Store(int64(len(s.open)))
+	s.mu.Unlock()
 }

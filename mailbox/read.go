@@ -71,6 +71,9 @@ func (a *account) trySnapshot(ctx context.Context, d *db.DB, id BoxID) (*Snapsho
 		}
 	}
 	snapshot := NewSnapshot(b.Box, b.keywords, slabs)
+	if int64(snapshot.Len()) != b.Messages {
+		return nil, fmt.Errorf("%w: box %d has %d messages, not %d", ErrCorrupt, id, snapshot.Len(), b.Messages)
+	}
 	b.snapshot.Store(snapshot)
 	a.store.cache.note(a, id, b)
 	return snapshot, nil

@@ -292,25 +292,27 @@ func vanished(h *house) {
 
 func vanishedIsBounded(h *house) {
 	inbox, sent := h.box("INBOX").ID, h.box("Sent").ID
-	const moves = 5000
+	const moves, each = 5000, 100
 	h.fill(inbox, moves)
 	start := h.look(inbox).Box.ModSeq
+	next := mailbox.UID(1)
 	complete := true
-	for n := 1; complete; n++ {
-		if n >= moves {
+	for complete {
+		if next > moves {
 			h.Fatal("every expunge is known for ever")
 		}
-		changes := make([]mailbox.Mutation, 0, 2)
-		h.do(append(changes, mailbox.Move{From: inbox, UIDs: mailbox.UIDSet{{First: mailbox.UID(n), Last: mailbox.UID(n)}}, To: sent})...)
-		if n%100 != 0 {
-			continue
+		var changes []mailbox.Mutation
+		for range each {
+			changes = append(changes, mailbox.Move{From: inbox, UIDs: mailbox.UIDSet{{First: next, Last: next}}, To: sent})
+			next++
 		}
+		h.do(changes...)
 		var gone mailbox.UIDSet
 		var err error
 		gone, complete, err = h.Vanished(h.Context(), inbox, start)
 		h.check(err)
-		if complete && gone.Len() != int64(n) || !complete && gone != nil {
-			h.Fatalf("%v after %d", gone, n)
+		if complete && gone.Len() != int64(next)-1 || !complete && gone != nil {
+			h.Fatalf("%v after %d", gone, next-1)
 		}
 	}
 	last := h.look(inbox).Box.ModSeq
