@@ -75,8 +75,14 @@ func parseAuthenticate(p *parser) (runner, error) {
 	if !p.SP() || !p.Label(&c.mechanism) {
 		return nil, p.Err()
 	}
-	if p.At(' ') && !(p.SP() && p.Line(&c.initial) && c.initial != "") || !p.End() {
+	if p.AtEnd() {
+		return c, nil
+	}
+	if !p.SP() || !p.Line(&c.initial) {
 		return nil, p.Err()
+	}
+	if c.initial == "" {
+		return nil, errBase64
 	}
 	return c, nil
 }

@@ -1,0 +1,233 @@
+package imapd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"posthouse/directory"
+	"posthouse/mail"
+	"posthouse/mailbox"
+)
+
+// Every parser takes or refuses any text, and never panics; what it refuses has a reply.
+func FuzzParsers(f *testing.F) {
+	for _, args := range []string{
+		" 1:*,$ (FLAGS BODY.PEEK[1.2.HEADER.FIELDS.NOT (a b)]<0.5> BINARY.SIZE[1])", " 1 +FLAGS.SILENT (\\Seen key)", " $ foo",
+		" RETURN (MIN SAVE) CHARSET UTF-8 OR (NOT SEEN FROM \"x\") SINCE 1-Feb-1994 UID 1:* HEADER a b BODY {3+}\r\nabc",
+		" (SUBSCRIBED RECURSIVEMATCH) \"\" (% foo/*) RETURN (CHILDREN STATUS (MESSAGES))", " INBOX (\\Seen) \"17-Jul-1996 02:44:25 -0700\" {3+}\r\nabc",
+		" foo (USE (\\Sent))", " PLAIN =", " \"a\" {1+}\r\nb", " (\"name\" NIL)", " IMAP4rev2", " INBOX (MESSAGES SIZE)", "", " x",
+	} {
+		for i := range 3 {
+			f.Add(byte(i*11), args)
+		}
+	}
+	tab := newTable(extensions())
+	var names []string
+	for _, e := range extensions() {
+		for _, c := range e.commands {
+			names = append(names, c.name)
+		}
+	}
+	f.Fuzz(func(t *testing.T, which byte, args string) {
+		name := names[int(which)%len(names)]
+		d := lineDecoder("a " + name + args + "\r\n")
+		p := &parser{d, tab}
+		var tag, got string
+		if !p.Tag(&tag) || !p.SP() || !p.name(&got) || tab.commands[got] == nil {
+			return
+		}
+		c, err := tab.commands[got].parse(p)
+		if (err == nil) != (c != nil) {
+			t.Fatalf("%q: %v, %v", got+args, c, err)
+		}
+		if err != nil {
+			if r, _ := replyTo(err); d.Gone() == nil && (r.status == statusOK || r.text == "Expected " || r == errServerBug) {
+				t.Fatalf("%q is answered %v", got+args, r)
+			}
+			return
+		}
+		if f, ok := c.(*fetchCommand); ok {
+			checkItems(t, tab, f)
+		}
+	})
+}
+
+// checkItems checks that the names of sections in answers are sections again, and the same.
+func checkItems(t *testing.T, tab *table, c *fetchCommand) {
+	for _, item := range c.items {
+		section, ok := item.(*sectionItem)
+		if !ok || strings.HasPrefix(section.name, "RFC822") {
+			continue
+		}
+		name := section.name
+		if section.asked { // The answer has only the first octet.
+			name = strings.TrimSuffix(name, ">") + ".1>"
+		}
+		p := &parser{lineDecoder(name + "\r\n"), tab}
+		var again []fetcher
+		if !p.fetchItems(&again) || !p.End() || len(again) != 1 || again[0].(*sectionItem).name != section.name {
+			t.Fatalf("%q is no section: %v", name, p.Err())
+		}
+	}
+}
+
+// script is a connection whose other side says what was written beforehand, and then nothing more.
+type script struct {
+	sink
+	in  io.Reader
+	out bytes.Buffer
+}
+
+func (s *script) Read(p []byte) (int, error)  { return s.in.Read(p) }
+func (s *script) Write(p []byte) (int, error) { return s.out.Write(p) }
+
+// everybody logs in, each to an account of the name.
+type everybody struct{}
+
+func (everybody) Authenticate(_ context.Context, login, _ string) (directory.Account, error) {
+	address, err := mail.ParseAddress("bob@south.test")
+	return directory.Account{ID: mail.AccountID(login), Login: address}, err
+}
+
+var fuzzServer = sync.OnceValues(func() (*Server, error) {
+	store, err := mailbox.OpenSQLite(mailbox.Options{Dir: houseDir, Log: slog.New(slog.DiscardHandler)})
+	return NewServer(Options{
+		Hostname: "h", Store: store, Directory: everybody{}, AllowPlaintextAuth: true,
+		Limits: Limits{MessageSize: 10_000, IdleTime: time.Second, LoginDelay: 1},
+	}), err
+})
+
+var fuzzAccount atomic.Int64
+
+const fuzzMessage = "Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\r\nAA==\r\n--b--\r\n"
+
+// prologues bring a session into each state.
+var prologues = []string{
+	"",
+	"p1 LOGIN %s x\r\n",
+	"p1 LOGIN %s x\r\np2 APPEND INBOX {" + strconv.Itoa(len(fuzzMessage)) + "+}\r\n" + fuzzMessage + "\r\np3 SELECT INBOX\r\n",
+	"p1 LOGIN %s x\r\np2 ENABLE IMAP4rev2\r\np3 APPEND INBOX (\\Deleted key) {3+}\r\nabc\r\np4 EXAMINE INBOX\r\n",
+}
+
+// literalEnd is how a line announces a literal, shortLiteral one that is sent here.
+var (
+	literalEnd   = regexp.MustCompile(`\{[0-9]+\+?\}$`)
+	shortLiteral = regexp.MustCompile(`\{(0|[1-9][0-9]{0,2})\+?\}$`)
+)
+
+// Whatever lines come in whatever state: each tag has one tagged reply, in order, or the session says BYE; and every octet that is
+// sent is part of a well-formed response.
+func FuzzSession(f *testing.F) {
+	for _, s := range []string{
+		"NOOP\nFETCH 1 (BODY[] BINARY[2] ENVELOPE)\nSTORE 1 +FLAGS (\\Seen x)\nSEARCH TEXT one\nEXPUNGE\nCLOSE",
+		"CREATE {3+}\nLIST \"\" *\nRENAME a b\nSTATUS \"a\" (MESSAGES SIZE)\nDELETE a\nLSUB \"\" %", "IDLE\nDONE\nAUTHENTICATE PLAIN\n*\nID NIL",
+		"LOGIN a b\nAPPEND INBOX ~{5+}\nCOPY 1 Sent\nMOVE 1 Trash\nUID FETCH 1:* BODY.PEEK[HEADER.FIELDS (Subject)]<1.2>\nLOGOUT\nNOOP",
+		"SELECT {300}\nFETCH 1 BODY[HEADER.FIELDS ({2+}", "CAPABILITY\nNAMESPACE\nENABLE X\nCHECK\nUNSELECT\nSUBSCRIBE x\nUNSUBSCRIBE x", "\x00\n\xff\n(((((",
+		"SEARCH RETURN (SAVE ALL) OR SEEN 1:*\nUID SEARCH UID $\nLIST (SUBSCRIBED RECURSIVEMATCH) \"\" (a %) RETURN (STATUS (UNSEEN))",
+	} {
+		for state := range prologues {
+			f.Add(byte(state), s)
+		}
+	}
+	f.Fuzz(func(t *testing.T, state byte, text string) {
+		server, err := fuzzServer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		account := fmt.Sprintf("fuzz-%d", fuzzAccount.Add(1))
+		input := strings.ReplaceAll(prologues[int(state)%len(prologues)], "%s", account)
+		tags := regexp.MustCompile(`(?m)^p[0-9]`).FindAllString(input, -1)
+		for i, line := range strings.Split(text, "\n") {
+			tag := fmt.Sprintf("t%d", i)
+			tags = append(tags, tag)
+			line = strings.ReplaceAll(line, "\r", "")
+			m := shortLiteral.FindStringSubmatch(line)
+			if m == nil && literalEnd.MatchString(line) {
+				line += " "
+			}
+			input += tag + " " + line + "\r\n"
+			if m != nil && strings.HasSuffix(m[0], "+}") {
+				size, _ := strconv.Atoi(m[1]) //nolint:errcheck // they are digits
+				input += strings.Repeat("x", size) + "\r\n"
+			}
+		}
+		conn := &script{in: strings.NewReader(input)}
+		runScript(server, conn)
+		checkResponses(t, conn.out.Bytes(), tags)
+		if err := server.opts.Store.Remove(t.Context(), mail.AccountID(account)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func runScript(server *Server, conn net.Conn) {
+	s := newSession(server, conn, networkOf(nil))
+	if server.enter(s) == "" {
+		s.serve(context.Background())
+	}
+}
+
+var (
+	taggedForm   = regexp.MustCompile(`^([tp][0-9]+) (OK|NO|BAD) (\[[^\]\r\n]+\] )?[^\[\r\n][^\r\n]*\r\n$`)
+	untaggedForm = regexp.MustCompile(`^\* (OK|NO|BAD|BYE|CAPABILITY|ENABLED|LIST|LSUB|STATUS|SEARCH|ESEARCH|FLAGS|ID|NAMESPACE|[0-9]+ (EXISTS|EXPUNGE|RECENT|FETCH))[ \r]`)
+	literalForm  = regexp.MustCompile(`~?\{([0-9]+)\}\r\n$`)
+)
+
+// checkResponses reads responses as a client would, and compares their tags with those of the commands. Only a command that asked for
+// more (IDLE, AUTHENTICATE, a synchronizing literal) may have consumed lines after it, which have no reply then.
+func checkResponses(t *testing.T, output []byte, tags []string) {
+	r := bufio.NewReader(bytes.NewReader(output))
+	next, ended := 0, false
+	asked, askedBefore := false, false
+	for {
+		line, err := r.ReadString('\n')
+		if err == io.EOF && line == "" {
+			break
+		}
+		if m := taggedForm.FindStringSubmatch(line); m != nil {
+			for ; next < len(tags) && tags[next] != m[1]; next++ {
+				if !asked && !askedBefore {
+					t.Fatalf("%s has no reply in\n%s", tags[next], output)
+				}
+			}
+			if next == len(tags) {
+				t.Fatalf("a second reply, or one out of order: %q in\n%s", line, output)
+			}
+			next++
+			asked, askedBefore = false, asked
+			continue
+		}
+		if ended = ended || strings.HasPrefix(line, "* BYE "); strings.HasPrefix(line, "+ ") {
+			asked = true
+			continue
+		}
+		if !untaggedForm.MatchString(line) {
+			t.Fatalf("response %q in\n%s", line, output)
+		}
+		for m := literalForm.FindStringSubmatch(line); m != nil; m = literalForm.FindStringSubmatch(line) {
+			size, _ := strconv.ParseInt(m[1], 10, 64) //nolint:errcheck // they are digits
+			if n, _ := io.CopyN(io.Discard, r, size); n < size {
+				t.Fatalf("a literal is cut off in\n%s", output)
+			}
+			line, _ = r.ReadString('\n') //nolint:errcheck // it is looked at
+		}
+		if !strings.HasSuffix(line, "\r\n") || strings.Count(line, "\r")+strings.Count(line, "\n") != 2 {
+			t.Fatalf("response line %q in\n%s", line, output)
+		}
+	}
+	if !ended && next < len(tags) && !asked && !askedBefore {
+		t.Fatalf("%s has no reply in\n%s", tags[next], output)
+	}
+}
