@@ -27,7 +27,7 @@ func mailFrom(ctx context.Context, s *session, args []byte) answer {
 	if r := s.judgeSender(ctx, &m, args); r.Code != 0 {
 		return say(r)
 	}
-	s.begin(ctx, &m)
+	s.begin(&m)
 	return say(replySender)
 }
 
@@ -54,8 +54,8 @@ func (s *session) judgeSender(ctx context.Context, m *smtp.Mail, args []byte) sm
 	return stage.NotOwn(m.From.String())
 }
 
-// begin begins a transaction, and what the stages can do before there is a message.
-func (s *session) begin(ctx context.Context, m *smtp.Mail) {
+// begin begins a transaction.
+func (s *session) begin(m *smtp.Mail) {
 	t := &transaction{}
 	t.env = mail.Envelope{
 		From:     m.From,
@@ -74,9 +74,6 @@ func (s *session) begin(ctx context.Context, m *smtp.Mail) {
 		},
 	}
 	t.message.Envelope = &t.env
-	if stages := s.stages(); len(stages) > 0 {
-		t.start(ctx, stages)
-	}
 	s.tx = t
 }
 

@@ -93,7 +93,7 @@ const (
 	maxExpanded  = 10_000   // recipients of a message after its aliases are expanded
 	maxSkip      = 64 << 10 // octets of an endless line that are read away
 	maxOut       = 16 << 10 // octets of replies that wait while more commands are there
-	lingerTime   = 2 * time.Second
+	lingerTime   = time.Second
 	lingerOctets = 256 << 10 // what a client that we hang up on may still have under way
 )
 

@@ -36,8 +36,9 @@ func rcptTo(ctx context.Context, s *session, args []byte) answer {
 	for _, target := range targets {
 		t.add(target)
 	}
-	if t.taken++; t.taken == 1 {
+	if t.taken++; t.taken == 1 { // not before: who asks for nobody of ours costs no lookups
 		t.first = r.To
+		t.start(ctx, s.stages())
 	}
 	return say(replyRecipient)
 }

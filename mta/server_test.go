@@ -3,6 +3,7 @@ package mta
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -548,5 +549,62 @@ func TestMetrics(t *testing.T) {
 	m := s.Metrics()
 	if m.Messages.Load() != 1 || m.Recipients.Load() != 2 || m.Octets.Load() != 11 || m.Refused()["RCPT"] != 1 || m.Sessions.Load() != 1 {
 		t.Errorf("%d messages, %d recipients, %d octets, refused %v", m.Messages.Load(), m.Recipients.Load(), m.Octets.Load(), m.Refused())
+	}
+}
+
+// A client that never begins its handshake, and one that sends something else, end with it.
+func TestNoHandshake(t *testing.T) {
+	for name, send := range map[string]string{"silence": "", "plain words": "EHLO client.test\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := testOptions(t)
+				o.Kind = Submissions
+				s, err := NewServer(o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				client, server := net.Pipe()
+				s.accept(server)
+				begin := time.Now()
+				if send != "" {
+					io.WriteString(client, send)
+				}
+				io.Copy(io.Discard, client)
+				if took := time.Since(begin); took > 30*time.Second || send == "" && took != 30*time.Second {
+					t.Errorf("it took %v", took)
+				}
+				if err := s.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if n := s.Metrics().TLS()["failed"]; n != 1 {
+					t.Errorf("%d failed handshakes are counted", n)
+				}
+			})
+		})
+	}
+}
+
+// Session tickets of one server are worth nothing at another with the same certificate.
+func TestTicketsOfAnotherServer(t *testing.T) {
+	o := testOptions(t)
+	o.Kind = Submissions
+	_, first := start(t, o, plain)
+	_, second := start(t, o, plain)
+	config := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(4), ServerName: "mail.south.test"}
+	resumed := func(addr string) bool {
+		conn, err := tls.Dial("tcp", addr, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(t, conn)
+		c.expect("220 ") // the tickets come before it
+		c.ask("QUIT", "221 ")
+		return conn.ConnectionState().DidResume
+	}
+	if resumed(first) || !resumed(first) {
+		t.Error("a server does not know its own tickets")
+	}
+	if resumed(second) {
+		t.Error("another server takes them")
 	}
 }

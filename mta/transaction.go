@@ -21,6 +21,9 @@ type transaction struct {
 
 // start lets the stages begin that can.
 func (t *transaction) start(ctx context.Context, stages []stage.Stage) {
+	if len(stages) == 0 {
+		return
+	}
 	ctx, t.cancel = context.WithCancel(ctx)
 	for _, st := range stages {
 		if st, ok := st.(stage.Starter); ok {

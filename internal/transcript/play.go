@@ -126,7 +126,10 @@ func (p *player) sendFileLines(st step) error { return p.send(st, crlf(p.script.
 
 func (p *player) act(st step) error {
 	if st.arg == "dial" {
-		delete(p.peers, st.peer)
+		if old := p.peers[st.peer]; old != nil {
+			delete(p.peers, st.peer)
+			old.close()
+		}
 		_, err := p.at(st)
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 // spfTime is how long an evaluation may take: RFC 7208 §4.6.4 asks for 20 seconds at least.
 const spfTime = 20 * time.Second
 
-// SPF checks whether the client may send for the sender's domain (RFC 7208). It begins at MAIL, and only informs: DMARC decides.
+// SPF checks whether the client may send for the sender's domain (RFC 7208). It begins at the first recipient, and only informs: DMARC decides.
 type SPF struct {
 	Resolver dns.Resolver
 	Hostname string

@@ -1,7 +1,7 @@
 // Package stage holds the admission stages: each looks at a message that a client has sent and says what is to become of it. A stage is
 // a file; which of them run, and in what order, is the server's list.
 //
-// It must not know sessions, the spool, or what happens to a message later. The flow: at MAIL, Start of every stage that can begin
+// It must not know sessions, the spool, or what happens to a message later. The flow: at the first recipient, Start of every stage that can begin
 // before the content is there; after the content, Judge of every stage in order, until one refuses or defers. A stage that cannot tell
 // in time says so in its result; it never accepts what it was there to refuse.
 package stage
@@ -27,7 +27,7 @@ type Stage interface {
 	Judge(ctx context.Context, m *Message) Verdict
 }
 
-// Starter is a Stage that can begin when only the envelope's sender is known.
+// Starter is a Stage that can begin when only the envelope's sender is known, and that somebody here is to get the message.
 type Starter interface {
 	Stage
 	// Start begins beside the session, with m.Go. ctx ends with the transaction.
@@ -36,7 +36,7 @@ type Starter interface {
 
 // Message is what a stage sees. Its owner calls Close when it is done with it.
 type Message struct {
-	Envelope *mail.Envelope // at Start only the sender and the origin are there
+	Envelope *mail.Envelope // at Start only the sender and the origin are sure
 	Header   *Header
 	Content  io.ReaderAt // without the trace header that is yet to come
 	Size     int64
