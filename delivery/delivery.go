@@ -8,7 +8,7 @@
 //
 // Limits: so many workers in all, so many for one destination, and more than one for it only while half of all are free: a slow
 // destination never keeps another waiting. What is queued stays in the spool: memory holds the jobs under way and nothing else.
-// A worker asks for more of its destination when it is done, so that a connection is used again while there is mail for it.
+// Connections stay open a little while, so that they are used again as long as there is mail for a destination.
 package delivery
 
 import (

@@ -174,8 +174,8 @@ func (s *scheduler) worker(ctx context.Context, destination string, jobs []spool
 	defer s.leave(destination)
 	for len(jobs) > 0 {
 		for i := range jobs {
-			if ctx.Err() != nil || s.failed() != nil { // not begun: the next run will
-				s.leases.drop(jobs[i:])
+			if ctx.Err() != nil || s.failed() != nil {
+				s.release(jobs[i:])
 				return
 			}
 			s.attempt(&jobs[i])
@@ -186,12 +186,23 @@ func (s *scheduler) worker(ctx context.Context, destination string, jobs []spool
 	}
 }
 
-// more takes further jobs of a destination while there are free workers for others.
+// release gives back jobs that were not begun.
+func (s *scheduler) release(jobs []spool.Job) {
+	s.leases.drop(jobs)
+	for i := range jobs {
+		if err := s.spool.Settle(context.WithoutCancel(s.work), jobs[i].Lease, nil); err != nil {
+			s.opts.Log.Warn("a job waits for its lease to end", "mid", jobs[i].Envelope.ID, "err", err)
+		}
+	}
+}
+
+// more takes further jobs of a destination, if nobody else does: the Take for all passes it over. It stops when every worker is busy,
+// so that those who wait longest are served next, whoever they are.
 func (s *scheduler) more(ctx context.Context, destination string) []spool.Job {
 	s.mu.Lock()
-	full := s.n >= s.opts.Workers
+	useful := s.skipped[destination] && s.n < s.opts.Workers
 	s.mu.Unlock()
-	if full || ctx.Err() != nil {
+	if !useful || ctx.Err() != nil {
 		return nil
 	}
 	jobs, err := s.spool.Take(ctx, spool.Want{Destination: destination, Limit: perWorker, Lease: leaseTime})
@@ -209,7 +220,8 @@ func (s *scheduler) leave(destination string) {
 	if s.busy[destination]--; s.busy[destination] == 0 {
 		delete(s.busy, destination)
 	}
-	if s.again != nil && s.skipped[destination] {
+	// What was passed over has room now: this destination, or all of them when half of the workers are free.
+	if s.again != nil && (s.skipped[destination] || len(s.skipped) > 0 && s.n == s.opts.Workers/2-1) {
 		s.again()
 	}
 	select {

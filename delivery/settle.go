@@ -28,10 +28,7 @@ type tried struct {
 
 // attempt tries every recipient of a job once, and settles.
 func (s *scheduler) attempt(j *spool.Job) {
-	content, err := s.spool.Open(s.work, j.Envelope.ID)
-	if s.work.Err() != nil {
-		return
-	}
+	content, err := s.spool.Open(context.WithoutCancel(s.work), j.Envelope.ID)
 	if err != nil {
 		s.opts.Log.Error("a message cannot be opened", "mid", j.Envelope.ID, "err", err)
 		content = nothing{strings.NewReader("")}

@@ -24,11 +24,12 @@ import (
 	"posthouse/mail/smtp"
 )
 
-// Limits of one Deliver.
+// Limits.
 const (
 	maxHosts      = 10  // mail exchangers looked at; RFC 5321 §5.1 asks for two addresses at least
 	maxConnects   = 12  // connections attempted
 	maxSessions   = 3   // hosts that were let see the message
+	maxTickets    = 500 // TLS sessions remembered, so that the next connection costs less
 	maxRecipients = 100 // in one transaction, which every server must take: RFC 5321 §4.5.3.1.8
 )
 
@@ -59,6 +60,8 @@ func New(o Options) *Client {
 	if o.TLS == nil {
 		o.TLS = &tls.Config{}
 	}
+	o.TLS = o.TLS.Clone()
+	o.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(maxTickets)
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{}).DialContext
 	}

@@ -153,6 +153,11 @@ func (w *world) serve(address string, nc net.Conn, script string) {
 	}
 }
 
+// serverTLS sends no tickets: a pipe holds nothing, and the client does not read while it says EHLO.
+func (w *world) serverTLS() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{w.cert}, SessionTicketsDisabled: true}
+}
+
 func (w *world) act(what string, nc *net.Conn, r io.Reader) (more bool) {
 	switch what {
 	case "close":
@@ -161,12 +166,12 @@ func (w *world) act(what string, nc *net.Conn, r io.Reader) (more bool) {
 		io.Copy(io.Discard, r)
 		return false
 	case "tls":
-		*nc = tls.Server(*nc, &tls.Config{Certificates: []tls.Certificate{w.cert}})
+		*nc = tls.Server(*nc, w.serverTLS())
 	case "stall": // it reads nothing at all
 		time.Sleep(time.Hour)
 		return false
 	case "reject": // a handshake that the client will end
-		if err := tls.Server(*nc, &tls.Config{Certificates: []tls.Certificate{w.cert}}).Handshake(); err == nil {
+		if err := tls.Server(*nc, w.serverTLS()).Handshake(); err == nil {
 			// With TLS 1.3 the client's word comes after ours.
 			io.Copy(io.Discard, *nc)
 		}
