@@ -60,9 +60,6 @@ func (c *appendCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if box.NoSelect {
-		return reply{}, errTryCreate
-	}
 	if c.body.Size > s.server.opts.Limits.MessageSize {
 		return reply{}, errTooBig
 	}

@@ -293,7 +293,7 @@ func (s *session) box(ctx context.Context, raw string) (mailbox.Box, error) {
 // destination is the box that messages go to. If it could be created, the client is told so: RFC 9051 §6.3.12, §6.4.7.
 func (s *session) destination(ctx context.Context, raw string) (mailbox.Box, error) {
 	box, err := s.box(ctx, raw)
-	if errors.Is(err, mailbox.ErrNoBox) {
+	if errors.Is(err, mailbox.ErrNoBox) || box.NoSelect {
 		err = errTryCreate
 	}
 	return box, err
