@@ -3,6 +3,7 @@ package mta
 import (
 	"context"
 	"io"
+	"time"
 
 	"posthouse/mail/smtp"
 )
@@ -41,7 +42,10 @@ func hangUp(context.Context, *session) (answer, error) { return answer{}, errHan
 
 func (s *session) readChunk(ctx context.Context, size int64, last bool) (answer, error) {
 	d := s.tx.data
-	s.expectData()
+	s.expectData(d.until)
+	if size == 0 && !last {
+		s.junk++
+	}
 	refusal, err := d.chunks.Read(&s.in, size)
 	if err != nil {
 		return answer{}, err
@@ -60,7 +64,7 @@ func (s *session) readChunk(ctx context.Context, size int64, last bool) (answer,
 }
 
 func (s *session) skipChunk(size int64) error {
-	s.expectData()
+	s.expectData(time.Now().Add(s.server.opts.Limits.MessageTime))
 	away := smtp.Chunks{W: io.Discard, Limit: s.server.opts.Limits.MessageSize}
 	_, err := away.Read(&s.in, size)
 	return err

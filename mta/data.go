@@ -16,6 +16,7 @@ type incoming struct {
 	header stage.Header
 	filter headerFilter
 	chunks *smtp.Chunks // of BDAT
+	until  time.Time    // when all of it must have come
 }
 
 // receive makes a draft for the transaction's message.
@@ -24,7 +25,7 @@ func (s *session) receive(ctx context.Context) (*incoming, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &incoming{draft: draft}
+	d := &incoming{draft: draft, until: time.Now().Add(s.server.opts.Limits.MessageTime)}
 	d.filter = headerFilter{w: draft, limit: s.server.opts.Limits.HeaderSize, edit: func(header []byte) ([]byte, error) {
 		return s.editHeader(d, header)
 	}}
@@ -55,7 +56,7 @@ func data(ctx context.Context, s *session, _ []byte) answer {
 
 func (s *session) readData(ctx context.Context, d *incoming) (answer, error) {
 	defer s.endTransaction()
-	s.expectData()
+	s.expectData(d.until)
 	refusal, err := smtp.ReadData(&s.in, &d.filter, s.server.opts.Limits.MessageSize)
 	if err != nil {
 		return answer{}, err
@@ -64,10 +65,9 @@ func (s *session) readData(ctx context.Context, d *incoming) (answer, error) {
 }
 
 // expectData makes room and sets the deadlines of message data.
-func (s *session) expectData() {
+func (s *session) expectData(until time.Time) {
 	s.in.expect()
-	s.block = s.server.opts.Limits.DataTime
-	s.until = time.Now().Add(s.server.opts.Limits.MessageTime)
+	s.block, s.until = s.server.opts.Limits.DataTime, until
 }
 
 // finish is the answer to a message that has been read to its end.

@@ -56,6 +56,9 @@ func (s *session) resolve(ctx context.Context, r *smtp.Rcpt) ([]mail.Recipient, 
 	if err != nil {
 		return nil, err
 	}
+	if res.Account == "" && len(res.Targets) == 0 {
+		return nil, directory.ErrNoAddress
+	}
 	if res.Account != "" { // ours to fold (RFC 5321 §2.4), so that the same mailbox named twice is one recipient
 		self[0].Address = r.To.FoldLocal()
 		return self, nil

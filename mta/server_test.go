@@ -391,6 +391,27 @@ func TestDataTimeout(t *testing.T) {
 	})
 }
 
+// The time of a message is that of all its chunks together, and empty chunks lead nowhere.
+func TestChunksTimeout(t *testing.T) {
+	inBubble(t, Limits{MessageTime: 10 * time.Minute}, func(c *client) {
+		c.begin()
+		for range 3 {
+			c.ask("BDAT 5\r\nA:b", "250 ")
+			time.Sleep(3 * time.Minute)
+		}
+		c.say("BDAT 10")
+		c.after(time.Minute, func() { c.expect("421 4.4.2 ") })
+		c.expectEnd()
+	})
+	inBubble(t, Limits{}, func(c *client) {
+		c.begin()
+		for range 99 { // EHLO was one more
+			c.ask("BDAT 0", "250 ")
+		}
+		c.ask("BDAT 0", "421 4.7.0 ")
+	})
+}
+
 // What a client sent after its time is never a command.
 func TestNothingRunsAfterATimeout(t *testing.T) {
 	inBubble(t, Limits{}, func(c *client) {
