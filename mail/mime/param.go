@@ -39,10 +39,15 @@ func readParams(k *keeper, v []byte) []Param {
 	return joinPieces(k, pieces)
 }
 
-// cutValue cuts a parameter's value: a quoted string, or everything up to the next semicolon or a comment after a space, since
-// unquoted values with spaces and parentheses in them are common.
+// cutValue cuts a parameter's value: a quoted string, or everything up to the next semicolon, since unquoted values with spaces and
+// parentheses in them are common. A comment counts as one only where it stands apart, before the value or at its end.
 func cutValue(v []byte) (value, rest []byte) {
-	v = bytes.TrimLeft(v, " \t\r\n")
+	v = bytes.TrimLeft(v, lineSpace)
+	if len(v) > 0 && v[0] == '(' {
+		if after := v[commentEnd(v):]; len(after) > 0 && bytes.IndexByte([]byte(lineSpace), after[0]) >= 0 {
+			v = bytes.TrimLeft(after, lineSpace)
+		}
+	}
 	if len(v) > 0 && v[0] == '"' {
 		return cutQuoted(v)
 	}
@@ -50,11 +55,15 @@ func cutValue(v []byte) (value, rest []byte) {
 	if end < 0 {
 		end = len(v)
 	}
-	if comment := bytes.Index(v[:end], []byte(" (")); comment >= 0 {
-		end = comment
+	value, rest = AppendUnfolded(nil, v[:end]), v[end:]
+	if comment := bytes.Index(value, []byte(" (")); comment >= 0 && len(skipSpace(value[comment:])) == 0 {
+		value = bytes.TrimRight(value[:comment], " ")
 	}
-	return AppendUnfolded(nil, v[:end]), v[end:]
+	return value, rest
 }
+
+// lineSpace is white space and line ends.
+const lineSpace = " \t\r\n"
 
 // cutQuoted reads the quoted string v begins with (RFC 5322 §3.2.4). One that does not end goes to the end of v.
 func cutQuoted(v []byte) (value, rest []byte) {
