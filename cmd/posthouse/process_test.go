@@ -81,6 +81,24 @@ func (s *server) run(args ...string) string {
 	return string(out)
 }
 
+// refused runs a server that must not start, and returns what it said.
+func (s *server) refused() string {
+	s.t.Helper()
+	p := testkit.Start(s.t, s.command("serve"))
+	testkit.Until(s.t, "the server gives up", func() bool {
+		select {
+		case <-p.Done():
+			return true
+		default:
+			return false
+		}
+	})
+	if p.ExitCode() != exitFailed {
+		s.t.Errorf("exit code %d", p.ExitCode())
+	}
+	return p.Output()
+}
+
 // addAccount adds an account whose password is "secret".
 func (s *server) addAccount(login string) {
 	s.t.Helper()
@@ -136,9 +154,8 @@ func TestOrderlyStopUnderLoad(t *testing.T) {
 func TestSecondProcessIsRefused(t *testing.T) {
 	s := newServer(t, "")
 	s.start()
-	out, err := s.command("serve").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "in use by another process") {
-		t.Errorf("%v\n%s", err, out)
+	if out := s.refused(); !strings.Contains(out, "in use by another process") {
+		t.Errorf("it says\n%s", out)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -132,7 +133,7 @@ func printEntry(w io.Writer, e spool.Entry) {
 		fmt.Fprintf(w, "message-id  <%s>\n", printable(e.MessageID))
 	}
 	for _, v := range e.Verdicts {
-		fmt.Fprintf(w, "judged      %s: %s %s\n", v.Stage, v.Result, printable(v.Detail))
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("judged      %s: %s %s", v.Stage, v.Result, printable(v.Detail)), " "))
 	}
 	for _, r := range e.Recipients {
 		fmt.Fprintf(w, "to          %s: %s, next %s, tried %d times", r.Address, r.State, next(r, now), r.Attempts)

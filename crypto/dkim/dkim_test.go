@@ -236,7 +236,7 @@ func TestTagsAndKeys(t *testing.T) {
 		"version 2":          {"k=ed25519; p=" + public, "v=1", "v=2", PermError, "version"},
 		"no d=":              {"k=ed25519; p=" + public, " d=north.test;", "", PermError, "no d="},
 		"a tag twice":        {"k=ed25519; p=" + public, " d=north.test;", " d=north.test; d=north.test;", PermError, "malformed"},
-		"From is not signed": {"k=ed25519; p=" + public, "h=From:From", "h=To", PermError, "From"},
+		"From is not signed": {"k=ed25519; p=" + public, "h=From:From", "h=To", PermError, "over From"},
 		"expired":            {"k=ed25519; p=" + public, "d=north.test;", "d=north.test; x=1;", PermError, "expired"},
 		"longer than body":   {"k=ed25519; p=" + public, "d=north.test;", "d=north.test; l=99;", PermError, "beyond"},
 		"signature changed":  {"k=ed25519; p=" + public, "d=north.test;", "d=north.test; z=x;", Fail, "header"},

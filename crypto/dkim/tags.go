@@ -132,7 +132,7 @@ func (s *signature) parseHeaders(t tags) error {
 			return nil
 		}
 	}
-	return errors.New("From is not signed")
+	return errors.New("no signature over From")
 }
 
 func (s *signature) parseSums(t tags) (err error) {

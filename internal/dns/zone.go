@@ -59,6 +59,13 @@ func (z *Zone) Fail(name string) {
 	z.failing[canonical(name)] = true
 }
 
+// Heal ends what Fail began.
+func (z *Zone) Heal(name string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	delete(z.failing, canonical(name))
+}
+
 func (z *Zone) ask(ctx context.Context, name string, qtype uint16) ([]dns.RR, bool, error) {
 	if ctx.Err() != nil {
 		return nil, false, fmt.Errorf("%w: %w", ErrTemporary, ctx.Err())

@@ -26,7 +26,7 @@ func allowed() map[string]string {
 
 		// owners of state: they do not know each other
 		"spool":     "spool mail internal/db internal/vfs",
-		"mailbox":   "mailbox mail internal/db",
+		"mailbox":   "mailbox mail internal/db internal/vfs",
 		"directory": "directory crypto/password mail internal/db",
 
 		// leaves

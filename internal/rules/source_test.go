@@ -157,7 +157,7 @@ func TestNoChangingVariables(t *testing.T) {
 				return true
 			}
 			for _, left := range assign.Lhs {
-				if id, ok := left.(*ast.Ident); ok && vars[id.Name] && (id.Obj == nil || id.Obj.Kind == ast.Var && id.Obj.Decl != nil && isPackageLevel(s.file, id.Obj)) {
+				if id, ok := left.(*ast.Ident); ok && id.Name != "_" && vars[id.Name] && isPackageLevel(s.file, id) {
 					t.Errorf("%s: the package variable %s is assigned", s.set.Position(id.Pos()), id.Name)
 				}
 			}
@@ -166,7 +166,10 @@ func TestNoChangingVariables(t *testing.T) {
 	}
 }
 
-func isPackageLevel(f *ast.File, o *ast.Object) bool { return f.Scope.Lookup(o.Name) == o }
+// isPackageLevel tells a package variable from a local one of the same name, as far as one file can tell.
+func isPackageLevel(f *ast.File, id *ast.Ident) bool {
+	return id.Obj == nil || f.Scope.Lookup(id.Name) == id.Obj
+}
 
 var (
 	unfinished = regexp.MustCompile(`\b(TODO|FIXME|XXX)\b`)

@@ -123,6 +123,9 @@ func (p *Process) Kill() {
 // Done is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
+// Pid is its process ID.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
 // ExitCode is that of a program that has ended.
 func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
 
