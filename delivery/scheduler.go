@@ -158,7 +158,7 @@ func (s *scheduler) spread(ctx context.Context, jobs []spool.Job) {
 // start starts workers for jobs of one destination, and leaves so many to others. There is room for one at least: Take was told of
 // the destinations without, and of how many workers are free. s.mu is held.
 func (s *scheduler) start(ctx context.Context, destination string, jobs []spool.Job, others int) {
-	n := max(1, min((len(jobs)+perWorker-1)/perWorker, s.room(destination)-others))
+	n := workersFor(len(jobs), s.room(destination)-others)
 	for ; n > 0; n-- {
 		share := (len(jobs) + n - 1) / n
 		mine := jobs[:share]
@@ -167,6 +167,11 @@ func (s *scheduler) start(ctx context.Context, destination string, jobs []spool.
 		s.n++
 		s.workers.Go(func() { s.worker(ctx, destination, mine) })
 	}
+}
+
+// workersFor is how many workers so many jobs are worth.
+func workersFor(jobs, room int) int {
+	return max(1, min((jobs+perWorker-1)/perWorker, room))
 }
 
 // worker attempts jobs of one destination until there are none, or others need a worker.

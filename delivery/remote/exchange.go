@@ -28,7 +28,7 @@ func (d *delivery) use(ctx context.Context, c *conn) used {
 	if f := d.unfit(c); f != nil {
 		d.sessions = append(d.sessions, host)
 		d.note(f)
-		d.client.pool.put(d.key(), c)
+		d.keep(c)
 		return fine
 	}
 	stop := c.abortWith(ctx)
@@ -40,8 +40,15 @@ func (d *delivery) use(ctx context.Context, c *conn) used {
 		c.Close()
 		return outcome
 	}
-	d.client.pool.put(d.key(), c)
+	d.keep(c)
 	return fine
+}
+
+// keep lets the next message have the connection, or ends it in good order.
+func (d *delivery) keep(c *conn) {
+	if !d.client.pool.put(d.key(), c) {
+		c.quit()
+	}
 }
 
 // transactions runs as many as it takes: servers may limit the recipients of one (RFC 5321 §4.5.3.1.10).

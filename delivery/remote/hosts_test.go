@@ -34,7 +34,7 @@ func TestExchangers(t *testing.T) {
 		"neither MX nor A": {"south.test. TXT x", "south.test", "permanent 550 5.1.2 the domain south.test has neither mail exchangers nor an address", ""},
 		"no address":       {"south.test. MX 10 a.test.", "south.test", "permanent 550 5.4.4 the host a.test has no address", ""},
 		"only ourselves":   {"south.test. MX 10 Mail.North.test.\nmail.north.test. A 192.0.2.9", "south.test", "permanent 550 5.4.6 mail for south.test loops back to this host", ""},
-		"we are a backup": {"south.test. MX 10 a.test.\nsouth.test. MX 20 mail.north.test.\nsouth.test. MX 20 peer.test.\nsouth.test. MX 30 c.test.\na.test. A 192.0.2.1", "south.test",
+		"we are a backup": {"south.test. MX 10 a.test.\nsouth.test. MX 20 mail.north.test.\nsouth.test. MX 20 p.test.\nsouth.test. MX 20 q.test.\nsouth.test. MX 20 r.test.\nsouth.test. MX 20 s.test.\nsouth.test. MX 30 c.test.\na.test. A 192.0.2.1", "south.test",
 			"temporary 451 4.4.1 the connection was refused while connecting (a.test, 192.0.2.1:25)", "192.0.2.1:25"},
 		"literal":            {"", "[192.0.2.1]", "temporary 451 4.4.1 the connection was refused while connecting ([192.0.2.1], 192.0.2.1:25)", "192.0.2.1:25"},
 		"IPv6 literal":       {"", "[IPv6:2001:db8::1]", "temporary 451 4.4.1 the connection was refused while connecting ([IPv6:2001:db8::1], [2001:db8::1]:25)", "[2001:db8::1]:25"},
@@ -105,7 +105,7 @@ func TestNextHost(t *testing.T) {
 		"closed in EHLO":       {"S: 220 hi\nC~ EHLO\nS! close", taken, true},
 		"MAIL 4yz":             {hello + "C~ MAIL\nC~ RCPT\nC~ DATA\nS: 450 4.7.1 later\nS: 503 no\nS: 503 no", taken, true},
 		"RCPT 4yz":             {hello + "C~ MAIL\nC~ RCPT\nC~ DATA\nS: 250 ok\nS: 450 4.2.0 greylisted\nS: 503 no", taken, true},
-		"421 to RCPT":          {hello + "C~ MAIL\nC~ RCPT\nC~ DATA\nS: 250 ok\nS: 421 4.3.2 bye\nS! close", taken, true},
+		"421 to RCPT":          {hello + "C~ MAIL\nC~ RCPT\nC~ DATA\nS: 250 ok\nS: 421 4.3.2 bye\nS! silence", taken, true},
 		"closed in DATA":       {hello + "C~ MAIL\nC~ RCPT\nC~ DATA\nS: 250 ok\nS: 250 ok\nS! close", taken, true},
 		"MAIL 5yz":             {hello + "C~ MAIL\nC~ RCPT\nC~ DATA\nS: 550 5.7.1 no\nS: 503 no\nS: 503 no", "permanent 550 5.7.1 no", false},
 		"RCPT 5yz":             {hello + "C~ MAIL\nC~ RCPT\nC~ DATA\nS: 250 ok\nS: 550 5.1.1 no\nS: 503 no", "permanent 550 5.1.1 no", false},
@@ -122,7 +122,14 @@ func TestNextHost(t *testing.T) {
 				if c.asked {
 					w.host("192.0.2.2:25", hello+oneMessage)
 				}
+				start := time.Now()
 				w.want(w.deliver(south, nil, "bob@south.test"), c.want)
+				if asked := len(w.dialed) == 2; asked != c.asked {
+					w.Errorf("dialed %v", w.dialed)
+				}
+				if took := time.Since(start); took > dialTime {
+					w.Errorf("it took %v", took)
+				}
 			})
 		})
 	}

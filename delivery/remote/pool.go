@@ -45,13 +45,12 @@ func (p *pool) get(k poolKey) *conn {
 	return c
 }
 
-// put keeps a connection for the next message, if it may.
-func (p *pool) put(k poolKey, c *conn) {
+// put keeps a connection for the next message, or tells that it may not.
+func (p *pool) put(k poolKey, c *conn) (kept bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || p.n >= maxIdle || len(p.idle[k]) >= maxIdlePerHop || c.uses >= maxUses || time.Since(c.opened) > maxAge {
-		p.closing.Go(c.quit)
-		return
+		return false
 	}
 	if p.idle == nil {
 		p.idle = make(map[poolKey][]*conn)
@@ -63,6 +62,7 @@ func (p *pool) put(k poolKey, c *conn) {
 	} else {
 		c.expiry.Reset(idleTime)
 	}
+	return true
 }
 
 // expire ends a connection that nobody wanted in time.

@@ -342,6 +342,9 @@ func TestPartialSuccess(t *testing.T) {
 		w.want(w.deliver(south, nil, "a@south.test", "b@south.test", "c@south.test"),
 			"permanent 550 5.1.1 no such user", "temporary 450 4.2.0 greylisted", "permanent 554 5.7.1 spam")
 		w.want(w.deliver(south, nil, "a@south.test"), "temporary 451 4.3.0 not now")
+		if len(w.dialed) != 1 {
+			w.Errorf("a host that said no was asked again: %v", w.dialed)
+		}
 	})
 }
 
@@ -433,11 +436,23 @@ func TestPoolIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pool
 		var others []net.Conn
-		for i := range maxIdle + 50 {
+		for i := range maxIdle + 50 + 2 {
 			ours, theirs := net.Pipe()
 			others = append(others, theirs)
 			go io.Copy(io.Discard, theirs)
 			c := newConn(ours, peer{})
+			switch i {
+			case 0:
+				c.uses = maxUses
+			case 1:
+				c.opened = time.Now().Add(-maxAge - time.Second)
+			}
+			if i < 2 {
+				if p.put(poolKey{}, c) {
+					t.Error("a worn-out connection was kept")
+				}
+				continue
+			}
 			p.put(poolKey{hop: hop.Hop{Host: fmt.Sprint(i / (maxIdlePerHop + 5))}}, c)
 		}
 		p.mu.Lock()

@@ -67,7 +67,8 @@ func TestAnyCertificateWillDo(t *testing.T) {
 func TestInjection(t *testing.T) {
 	inWorld(t, southZone, func(w *world) {
 		injected := `S+ 220 go ahead\r\n250-evil\r\n250 SIZE 1\r\n250 2.1.0 taken by eve\r\n`
-		w.host("192.0.2.1:25", strings.Replace(encrypted, "S: 220 go ahead", injected, 1)+oneMessage)
+		script := strings.Replace(encrypted, "S: 220 go ahead", injected, 1)
+		w.host("192.0.2.1:25", strings.Replace(script, "S: 250 STARTTLS", "S: 250-SIZE 1\nS: 250 STARTTLS", 1)+oneMessage)
 		w.want(w.deliver(south, nil, "bob@south.test"), "delivered 250 2.0.0 taken")
 	})
 }

@@ -1,0 +1,48 @@
+package delivery
+
+import "testing"
+
+// TestRoom: more than one worker for a destination only while half of all are free.
+func TestRoom(t *testing.T) {
+	s := newScheduler(&Mover{opts: Options{Workers: 20, PerDestination: 5}}, nil)
+	for _, c := range []struct{ n, busy, want int }{
+		{0, 0, 5}, {4, 4, 1}, {5, 5, 0}, {9, 0, 5}, {10, 0, 1}, {10, 1, 0}, {12, 3, -2}, {19, 0, 1}, {20, 0, 0},
+	} {
+		s.n, s.busy["x"] = c.n, c.busy
+		if got := s.room("x"); got != c.want {
+			t.Errorf("%d workers, %d of them there: room for %d, want %d", c.n, c.busy, got, c.want)
+		}
+	}
+}
+
+func TestWorkersFor(t *testing.T) {
+	for _, c := range []struct{ jobs, room, want int }{{1, 5, 1}, {4, 5, 1}, {5, 5, 2}, {100, 5, 5}, {100, 2, 2}, {100, 0, 1}, {100, -3, 1}} {
+		if got := workersFor(c.jobs, c.room); got != c.want {
+			t.Errorf("%d jobs, room for %d: %d workers, want %d", c.jobs, c.room, got, c.want)
+		}
+	}
+}
+
+// TestTakeBeginsAnew: the Take under way ends when what it passes over has room again, and not before.
+func TestTakeBeginsAnew(t *testing.T) {
+	for _, c := range []struct {
+		left    string
+		n       int // workers before one leaves
+		skipped map[string]bool
+		want    bool
+	}{
+		{"x", 15, map[string]bool{"x": true}, true},
+		{"y", 15, map[string]bool{"x": true}, false},
+		{"y", 10, map[string]bool{"x": true}, true}, // half are free now
+		{"y", 10, nil, false},
+		{"y", 9, map[string]bool{"x": true}, false},
+	} {
+		s := newScheduler(&Mover{opts: Options{Workers: 20, PerDestination: 5}}, nil)
+		again := false
+		s.n, s.busy[c.left], s.skipped, s.again = c.n, 1, c.skipped, func() { again = true }
+		s.leave(c.left)
+		if again != c.want || len(s.busy) != 0 || s.n != c.n-1 {
+			t.Errorf("%+v: %v", c, again)
+		}
+	}
+}
