@@ -47,5 +47,5 @@ fuzz: ## every fuzzer for $(FUZZTIME)
 crash: ## crashes at every sync point, and rounds of kill -9 with an audit, longer than in make test
 	POSTHOUSE_CRASH_ROUNDS=50 go test -count=1 -timeout 30m -v -run 'Crash|Kill' ./spool/... ./mailbox/... ./cmd/...
 
-docs: ## docs/RFC.md from the citations in the code
-	go test -count=1 ./internal/rules -run TestRFCDocument -update
+docs: ## docs/RFC.md and docs/LIMITS.md, from the code
+	go test -count=1 ./internal/rules -run 'Document$$' -update

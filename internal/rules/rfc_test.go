@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write docs/RFC.md")
+var update = flag.Bool("update", false, "write the documents that are made from the code")
 
 var citation = regexp.MustCompile(`RFC (\d{3,4})`)
 
@@ -59,7 +59,13 @@ func TestRFCDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, file := document(t, cited), filepath.Join(root(t), "docs", "RFC.md")
+	compare(t, "RFC.md", document(t, cited))
+}
+
+// compare holds a document against what it should be, or writes it.
+func compare(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join(root(t), "docs", name)
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -67,7 +73,7 @@ func TestRFCDocument(t *testing.T) {
 	}
 	want, err := os.ReadFile(file)
 	if err != nil || string(want) != got {
-		t.Errorf("docs/RFC.md is not what the code says; run make docs (%v)", err)
+		t.Errorf("docs/%s is not what the code says; run make docs (%v)", name, err)
 	}
 }
 
