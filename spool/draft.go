@@ -118,7 +118,8 @@ func (d *draft) Commit(ctx context.Context) (mail.ID, error) {
 	if err := d.spool.write(ctx, row.insert); err != nil {
 		return 0, err
 	}
-	return d.id, d.release()
+	d.release()
+	return d.id, nil
 }
 
 // Abort is Draft.
@@ -127,22 +128,24 @@ func (d *draft) Abort() error {
 		return nil
 	}
 	file := d.file
-	if err := d.release(); err != nil || file == nil {
-		return err
+	d.release()
+	if file == nil {
+		return nil
 	}
 	return d.spool.opts.FS.Remove(d.spool.largePath(d.id))
 }
 
-// release lets go of the memory and the open file.
-func (d *draft) release() error {
+// release lets go of the memory and the open file. What matters of the file is on stable storage by then, or does not matter.
+func (d *draft) release() {
 	d.closed = true
 	d.body = nil
 	if d.file == nil {
-		return nil
+		return
 	}
-	f := d.file
+	if err := d.file.Close(); err != nil {
+		d.spool.opts.Log.Warn("spool: closing a large body", "mid", d.id, "err", err)
+	}
 	d.file = nil
-	return f.Close()
 }
 
 // sealed is a draft ready for the writer's transaction: a large body is on stable storage, and everything is encoded.

@@ -87,11 +87,11 @@ func (s *SQLite) pruneDead(tx *db.Tx, now time.Time) (int, error) {
 	return n, nil
 }
 
-// pruneHistory removes history older than KeepHistory, and what is over MaxHistory.
+// pruneHistory removes history older than KeepHistory, and what is over Options.MaxHistory.
 func (s *SQLite) pruneHistory(tx *db.Tx, now time.Time) (int, error) {
 	err := prepare(tx.Conn, `DELETE FROM history WHERE seq IN (SELECT seq FROM history ORDER BY seq LIMIT ?)
 		AND (time < ? OR seq <= (SELECT max(seq) FROM history) - ?)`).
-		int(pruneBatch).int(now.Add(-s.opts.KeepHistory).UnixNano()).int(MaxHistory).run()
+		int(pruneBatch).int(now.Add(-s.opts.KeepHistory).UnixNano()).int(int64(s.opts.MaxHistory)).run()
 	return tx.Changes(), err
 }
 

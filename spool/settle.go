@@ -48,9 +48,7 @@ func (s *SQLite) Settle(ctx context.Context, l Lease, outcomes []Outcome, drafts
 		s.removeLarge(l.ID)
 	}
 	for _, n := range st.notices {
-		if err := n.release(); err != nil {
-			return err
-		}
+		n.release()
 	}
 	return nil
 }
@@ -209,7 +207,8 @@ func (s *SQLite) Extend(ctx context.Context, l Lease, d time.Duration) error {
 		if tx.Changes() == 0 {
 			return ErrLeaseLost
 		}
-		s.noteExpiry(tx, until)
+		s.noteExpiry(until)
+		tx.OnCommit(func() { s.bell.ringAt(timeOf(until)) })
 		return nil
 	})
 }

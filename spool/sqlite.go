@@ -19,13 +19,11 @@ import (
 const (
 	// MaxInlineBody is the largest body kept in the database; a larger one is a file of its own.
 	MaxInlineBody = 256 << 10
-	// MaxHistory bounds the rows of history, whatever KeepHistory says.
-	MaxHistory = 1_000_000
-
 	applicationID = 0x706f7371 // "posq"
 	databaseName  = "queue.db"
 	largeName     = "large"
 	defaultKeep   = 14 * 24 * time.Hour
+	defaultRows   = 1_000_000 // of history: some hundred MB
 	cacheKiB      = 16 << 10
 	walPages      = 8000 // a message that lives shorter than a checkpoint never reaches the database file
 )
@@ -39,6 +37,7 @@ type Options struct {
 	Destination func(from, to mail.Address) string
 	KeepDead    time.Duration // how long a dead recipient keeps its message; 0: 14 days
 	KeepHistory time.Duration // how long the story of a message is told after it left; 0: 14 days
+	MaxHistory  int           // rows of stories, one for each settle, whatever KeepHistory says; 0: a million
 	Log         *slog.Logger  // nil: none
 }
 
@@ -102,6 +101,9 @@ func withDefaults(o Options) Options {
 	}
 	if o.KeepHistory == 0 {
 		o.KeepHistory = defaultKeep
+	}
+	if o.MaxHistory == 0 {
+		o.MaxHistory = defaultRows
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

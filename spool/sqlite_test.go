@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -231,5 +232,29 @@ func TestRecentIsBounded(t *testing.T) {
 	}
 	if r.size != 0 || r.order.Len() != 0 {
 		t.Errorf("%d octets left", r.size)
+	}
+}
+
+func TestHistoryIsBounded(t *testing.T) {
+	s := open(t, Options{MaxHistory: 3})
+	var ids []mail.ID
+	for range 5 {
+		ids = append(ids, put(t, s, []byte("body"), "bob@south.test"))
+		if n, err := s.Change(t.Context(), Filter{ID: ids[len(ids)-1]}, Drop); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+	}
+	if err := s.prune(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	var told []mail.ID
+	for st, err := range s.Trace(t.Context(), Query{Address: address(t, "bob@south.test"), Limit: 10}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		told = append(told, st.ID)
+	}
+	if want := []mail.ID{ids[4], ids[3], ids[2]}; !slices.Equal(told, want) {
+		t.Errorf("%v, want %v", told, want)
 	}
 }

@@ -77,9 +77,9 @@ func (t *taking) run(tx *db.Tx) error {
 		return err
 	}
 	if len(t.leased) > 0 {
-		t.spool.noteExpiry(tx, t.until)
+		t.spool.noteExpiry(t.until)
 	}
-	return t.spool.ringAtNextDue(tx, t.now)
+	return t.spool.ringAtNext(tx, t.now)
 }
 
 // takeAny takes from the destinations that are due, the longest due first.
@@ -197,25 +197,27 @@ func updateDue(tx *db.Tx, destination string) error {
 	return prepare(tx.Conn, "UPDATE destination SET due = ? WHERE name = ? AND due <> ?").int(due).text(destination).int(due).run()
 }
 
-// ringAtNextDue has the bell ring when the next destination, now not due, or the next lease's end comes.
-func (s *SQLite) ringAtNextDue(tx *db.Tx, now int64) error {
-	due, ok, err := prepare(tx.Conn, "SELECT due FROM destination WHERE due > ? ORDER BY due LIMIT 1").int(now).number()
+// ringAtNext has the bell ring when something comes due that is not now: a destination, or the end of a lease. Every look at the queue
+// sets it anew, since the bell forgets what it rang for.
+func (s *SQLite) ringAtNext(tx *db.Tx, now int64) error {
+	next, ok, err := prepare(tx.Conn, "SELECT due FROM destination WHERE due > ? ORDER BY due LIMIT 1").int(now).number()
 	if err != nil {
 		return err
 	}
+	if s.firstExpiry != 0 && (!ok || s.firstExpiry < next) {
+		next, ok = s.firstExpiry, true
+	}
 	if ok {
-		tx.OnCommit(func() { s.bell.ringAt(timeOf(due)) })
+		tx.OnCommit(func() { s.bell.ringAt(timeOf(next)) })
 	}
 	return nil
 }
 
 // noteExpiry remembers that a lease ends at until.
-func (s *SQLite) noteExpiry(tx *db.Tx, until int64) {
+func (s *SQLite) noteExpiry(until int64) {
 	if s.firstExpiry == 0 || until < s.firstExpiry {
 		s.firstExpiry = until
 	}
-	first := timeOf(s.firstExpiry)
-	tx.OnCommit(func() { s.bell.ringAt(first) })
 }
 
 // expire makes the recipients of leases that ended ready again.
@@ -230,7 +232,7 @@ func (s *SQLite) expire(tx *db.Tx, now int64) error {
 	first, ok, err := prepare(tx.Conn, "SELECT min(until) FROM lease").number()
 	s.firstExpiry = 0
 	if err == nil && ok {
-		s.noteExpiry(tx, first)
+		s.noteExpiry(first)
 	}
 	return err
 }
