@@ -44,6 +44,7 @@ type SQLite struct {
 	ticks  atomic.Int64 // orders the use of databases
 	opened atomic.Int64 // len(open)
 	cache  slabCache
+	codec  codec
 	tasks  sync.WaitGroup // closeIdle and the sweepers
 	done   chan struct{}  // closed by Close
 
@@ -104,6 +105,10 @@ func OpenSQLite(o Options) (*SQLite, error) {
 	}
 	s := &SQLite{opts: o, accounts: make(map[mail.AccountID]*account), open: make(map[*account]struct{}), done: make(chan struct{})}
 	s.cache.init(o.CacheSize)
+	var err error
+	if s.codec, err = newCodec(); err != nil {
+		return nil, err
+	}
 	s.tasks.Go(s.closeIdle)
 	return s, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -282,7 +283,9 @@ func TestFullDisk(t *testing.T) {
 		}))
 	}
 	limit("60")
-	big := "Subject: big\r\n\r\n" + strings.Repeat("x", 400<<10)
+	noise := make([]byte, 400<<10) // does not compress
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	big := "Subject: big\r\n\r\n" + string(noise)
 	id, err := a.Stage(t.Context(), strings.NewReader(big))
 	check(t, err)
 	for range 3 {

@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"slices"
 
+	"github.com/klauspost/compress/zstd"
 	"zombiezen.com/go/sqlite"
 )
 
@@ -33,26 +34,66 @@ type chunk struct {
 	data   []byte
 }
 
-func makeChunk(n int64, octets []byte) chunk {
-	return chunk{n: n, coding: codingRaw, crc: crc32.Checksum(octets, castagnoli), data: octets}
+// minCompressed is the fewest octets of a chunk worth compressing; it also must save a quarter, or reading it would cost more than it
+// saves.
+const minCompressed = 1 << 10
+
+// codec compresses and decompresses chunks.
+type codec struct {
+	enc *zstd.Encoder
+	dec *zstd.Decoder
 }
 
-// split cuts octets into chunks from number n on; they share the octets.
-func split(n int64, octets []byte) (chunks []chunk) {
+// newCodec takes the fastest level: 400 MB/s in and 1,500 MB/s out for text of a third of its size, and no time at all for what does
+// not compress.
+func newCodec() (c codec, err error) {
+	c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(chunkSize), zstd.WithEncoderCRC(false),
+		zstd.WithSingleSegment(true), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		return c, err
+	}
+	c.dec, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(chunkSize), zstd.WithDecoderConcurrency(0))
+	return c, err
+}
+
+// makeChunk encodes octets. The chunk may share them.
+func (c *codec) makeChunk(n int64, octets []byte) chunk {
+	k := chunk{n: n, coding: codingRaw, crc: crc32.Checksum(octets, castagnoli), data: octets}
+	if len(octets) < minCompressed {
+		return k
+	}
+	if data := c.enc.EncodeAll(octets, make([]byte, 0, len(octets)/2)); len(data) <= len(octets)*3/4 {
+		k.coding, k.data = codingZstd, data
+	}
+	return k
+}
+
+// decode is what makeChunk encoded. It may be data itself.
+func (c *codec) decode(coding int64, data []byte) ([]byte, error) {
+	switch coding {
+	case codingRaw:
+		return data, nil
+	case codingZstd:
+		return c.dec.DecodeAll(data, nil)
+	}
+	return nil, fmt.Errorf("coding %d is not known", coding)
+}
+
+// split cuts octets into chunks from number n on; they may share the octets.
+func (c *codec) split(n int64, octets []byte) (chunks []chunk) {
 	for piece := range slices.Chunk(octets, chunkSize) {
-		chunks = append(chunks, makeChunk(n, piece))
+		chunks = append(chunks, c.makeChunk(n, piece))
 		n++
 	}
 	return chunks
 }
 
 // readChunk reads chunk n of a content.
-func readChunk(conn *sqlite.Conn, blob BlobID, n int64) (*piece, error) {
+func (c *codec) readChunk(conn *sqlite.Conn, blob BlobID, n int64) (*piece, error) {
 	p := &piece{n: n}
-	err := rows(conn, "SELECT coding, crc, data FROM chunk WHERE key = ?", func(s *sqlite.Stmt) error {
-		p.octets = columnBytes(s, 2)
-		if coding := s.ColumnInt64(0); coding != codingRaw {
-			return fmt.Errorf("%w: chunk %d of content %d is encoded in way %d", ErrCorrupt, n, blob, coding)
+	err := rows(conn, "SELECT coding, crc, data FROM chunk WHERE key = ?", func(s *sqlite.Stmt) (err error) {
+		if p.octets, err = c.decode(s.ColumnInt64(0), columnBytes(s, 2)); err != nil {
+			return fmt.Errorf("%w: chunk %d of content %d: %w", ErrCorrupt, n, blob, err)
 		}
 		if crc32.Checksum(p.octets, castagnoli) != uint32(s.ColumnInt64(1)) {
 			return fmt.Errorf("%w: the checksum of chunk %d of content %d", ErrCorrupt, n, blob)

@@ -64,7 +64,7 @@ func (c *content) begin(ctx context.Context) error {
 			if err != nil || c.size == int64(len(c.header)) {
 				return err
 			}
-			p, err := readChunk(conn, c.id, 0)
+			p, err := c.account.store.codec.readChunk(conn, c.id, 0)
 			c.last.Store(p)
 			return err
 		})
@@ -122,7 +122,7 @@ func (c *content) at(off int64) ([]byte, error) {
 func (c *content) read(n int64) (p *piece, err error) {
 	err = c.account.with(func(d *db.DB) error {
 		return d.Read(context.Background(), func(conn *sqlite.Conn) (err error) {
-			p, err = readChunk(conn, c.id, n)
+			p, err = c.account.store.codec.readChunk(conn, c.id, n)
 			return err
 		})
 	})

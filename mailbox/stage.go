@@ -108,7 +108,7 @@ func (s *stager) flush(ctx context.Context) error {
 		s.cutHeader(header, whole)
 	}
 	whole := len(s.buf) - len(s.buf)%chunkSize
-	chunks := split(s.chunks, s.buf[:whole])
+	chunks := s.account.store.codec.split(s.chunks, s.buf[:whole])
 	err := s.account.with(func(d *db.DB) error {
 		return d.Write(ctx, func(tx *db.Tx) error {
 			if err := exec(tx.Conn, "INSERT OR IGNORE INTO content VALUES(?, 0)", int64(s.id)); err != nil {
@@ -144,7 +144,7 @@ func (s *stager) finish() {
 	if !s.cut && root.Header.Len <= MaxCachedHeader {
 		c.header, s.buf = s.buf[:root.Header.Len], s.buf[root.Header.Len:]
 	}
-	c.chunks = split(s.chunks, s.buf)
+	c.chunks = s.account.store.codec.split(s.chunks, s.buf)
 	c.envelope = mime.AppendEnvelope(nil, root.Envelope)
 	c.structure = mime.AppendBodyStructure(nil, root)
 	c.body = mime.AppendBody(nil, root)
