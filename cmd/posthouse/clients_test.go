@@ -71,7 +71,8 @@ Host %s
 Port %s
 User alice@house.test
 Pass secret
-SSLType None
+SSLType STARTTLS
+CertificateFile %[4]s
 AuthMechs PLAIN
 
 IMAPStore far
@@ -89,7 +90,7 @@ Patterns *
 Create Both
 Expunge Both
 SyncState *
-`, host, port, dir))
+`, host, port, dir, s.certificate()))
 	if err := os.Mkdir(filepath.Join(dir, "mail"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -128,11 +129,11 @@ func TestMuttReads(t *testing.T) {
 	s := withLetters(t, 3)
 	mutt, script, dir := testkit.Peer(t, "mutt"), testkit.Peer(t, "script"), t.TempDir()
 	rc, out := filepath.Join(dir, "muttrc"), filepath.Join(dir, "copied")
-	write(t, rc, fmt.Sprintf(`set ssl_starttls=no ssl_force_tls=no copy=no confirmappend=no confirmcreate=no wait_key=no mbox_type=mbox
+	write(t, rc, fmt.Sprintf(`set ssl_starttls=yes ssl_force_tls=yes ssl_verify_host=no certificate_file=%q copy=no confirmappend=no confirmcreate=no wait_key=no mbox_type=mbox
 set imap_user="alice@house.test" imap_pass="secret" header_cache="" folder=%q
 set imap_authenticators="plain:login"
 push "<tag-pattern>~A<enter><tag-prefix><copy-message><kill-line>%s<enter><exit>"
-`, dir, out))
+`, s.certificate(), dir, out))
 	c := exec.Command(script, "-qec", fmt.Sprintf("%s -n -F %s -f imap://%s/INBOX", mutt, rc, s.imap), "/dev/null")
 	testkit.Start(t, c, "TERM=xterm", "HOME="+dir)
 	testkit.Until(t, "three copies", func() bool {

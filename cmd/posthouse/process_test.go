@@ -56,6 +56,11 @@ name = "house.test"
 
 func (s *server) config() string { return filepath.Join(s.dir, "posthouse.toml") }
 
+// certificate is the file of the server's own certificate, for clients to trust.
+func (s *server) certificate() string {
+	return filepath.Join(s.dir, "data", "keys", "tls", "cert.pem")
+}
+
 func (s *server) command(args ...string) *exec.Cmd {
 	c := exec.Command("posthouse", append(args, "--config", s.config())...)
 	c.Env = append(os.Environ(), socketEnv+"=")
