@@ -43,6 +43,7 @@ type SQLite struct {
 	opts   Options
 	ticks  atomic.Int64 // orders the use of databases
 	opened atomic.Int64 // len(open)
+	staged atomic.Int64 // octets of staged content in memory
 	cache  slabCache
 	codec  codec
 	tasks  sync.WaitGroup // closeIdle and the sweepers
@@ -165,9 +166,19 @@ func (a *account) release() {
 	defer s.mu.Unlock()
 	a.users--
 	if _, open := s.open[a]; a.users == 0 && !open && s.accounts[a.id] == a {
-		delete(s.accounts, a.id)
-		s.cache.forget(a)
+		s.forget(a)
 	}
+}
+
+// forget drops an account that nobody uses; mu is held.
+func (s *SQLite) forget(a *account) {
+	delete(s.accounts, a.id)
+	s.cache.forget(a)
+	a.mu.Lock()
+	for id := range a.staged {
+		a.unstage(id)
+	}
+	a.mu.Unlock()
 }
 
 // with runs f with the account's database, which stays open meanwhile. f must not call with.

@@ -88,7 +88,7 @@ func (c *change) publish() {
 	a.mu.Lock()
 	a.base.settle(c.layer)
 	for _, id := range c.taken {
-		delete(a.staged, id)
+		a.unstage(id)
 	}
 	if c.touched {
 		for w := range a.watchers {

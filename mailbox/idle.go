@@ -66,8 +66,7 @@ func (s *SQLite) victim(eligible func(*account) bool) *account {
 		delete(s.open, oldest)
 		s.opened.Store(int64(len(s.open)))
 		if oldest.users == 0 && s.accounts[oldest.id] == oldest {
-			delete(s.accounts, oldest.id)
-			s.cache.forget(oldest)
+			s.forget(oldest)
 		}
 	}
 	return oldest

@@ -192,6 +192,7 @@ func (c *change) pick(from, to BoxID, uids UIDSet) (messages []Message, result R
 		result.Source = result.Source.Append(m.UID)
 		return false
 	})
+	c.account.store.cache.note(c.account, from, source)
 	return messages, result, err
 }
 

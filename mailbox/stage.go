@@ -17,6 +17,8 @@ const (
 	// one in pieces before.
 	stageBuffer = 512 << 10
 	firstBuffer = 8 << 10
+	// maxStaged is how much of all staged messages is held in memory: what comes when it is full is written at once.
+	maxStaged = 64 << 20
 )
 
 // staged is content between Stage and Add.
@@ -28,7 +30,8 @@ type staged struct {
 	body      []byte
 	parts     []byte
 	chunks    []chunk // those not yet in the database
-	stored    bool    // some are
+	memory    int64   // octets in chunks
+	stored    bool    // some chunks are in the database
 }
 
 // Stage is Account.
@@ -49,10 +52,18 @@ func (a *account) Stage(ctx context.Context, r io.Reader) (BlobID, error) {
 func (a *account) Discard(id BlobID) {
 	a.mu.Lock()
 	s := a.staged[id]
-	delete(a.staged, id)
+	a.unstage(id)
 	a.mu.Unlock()
 	if s != nil && s.stored {
 		a.sweep()
+	}
+}
+
+// unstage forgets staged content; mu is held.
+func (a *account) unstage(id BlobID) {
+	if s := a.staged[id]; s != nil {
+		delete(a.staged, id)
+		a.store.staged.Add(-s.memory)
 	}
 }
 
@@ -81,8 +92,7 @@ func (s *stager) read(ctx context.Context, r io.Reader) error {
 		s.buf = s.buf[:len(s.buf)+n]
 		s.content.size += int64(n)
 		if errors.Is(err, io.EOF) {
-			s.finish()
-			return nil
+			return s.finish(ctx)
 		}
 		if err != nil {
 			return err
@@ -109,7 +119,20 @@ func (s *stager) flush(ctx context.Context) error {
 	}
 	whole := len(s.buf) - len(s.buf)%chunkSize
 	chunks := s.account.store.codec.split(s.chunks, s.buf[:whole])
-	err := s.account.with(func(d *db.DB) error {
+	if err := s.store(ctx, chunks); err != nil {
+		return err
+	}
+	s.chunks += int64(len(chunks))
+	s.buf = s.buf[:copy(s.buf, s.buf[whole:])]
+	return nil
+}
+
+// store writes chunks in a transaction of their own.
+func (s *stager) store(ctx context.Context, chunks []chunk) error {
+	s.account.mu.Lock()
+	s.content.stored = true
+	s.account.mu.Unlock()
+	return s.account.with(func(d *db.DB) error {
 		return d.Write(ctx, func(tx *db.Tx) error {
 			if err := exec(tx.Conn, "INSERT OR IGNORE INTO content VALUES(?, 0)", int64(s.id)); err != nil {
 				return err
@@ -117,15 +140,6 @@ func (s *stager) flush(ctx context.Context) error {
 			return writeChunks(tx.Conn, s.id, chunks)
 		})
 	})
-	if err != nil {
-		return err
-	}
-	s.account.mu.Lock()
-	s.content.stored = true
-	s.account.mu.Unlock()
-	s.chunks += int64(len(chunks))
-	s.buf = s.buf[:copy(s.buf, s.buf[whole:])]
-	return nil
 }
 
 // cutHeader takes the header off the buffer, if it is to be cached.
@@ -138,17 +152,25 @@ func (s *stager) cutHeader(header mime.Span, whole bool) {
 }
 
 // finish makes the rest of the message, and what is known of it, ready to be written.
-func (s *stager) finish() {
+func (s *stager) finish(ctx context.Context) error {
 	root := s.parser.Close()
 	c := s.content
 	if !s.cut && root.Header.Len <= MaxCachedHeader {
 		c.header, s.buf = s.buf[:root.Header.Len], s.buf[root.Header.Len:]
 	}
-	c.chunks = s.account.store.codec.split(s.chunks, s.buf)
 	c.envelope = mime.AppendEnvelope(nil, root.Envelope)
 	c.structure = mime.AppendBodyStructure(nil, root)
 	c.body = mime.AppendBody(nil, root)
 	c.parts = mime.AppendParts(nil, root)
+	chunks := s.account.store.codec.split(s.chunks, s.buf)
+	if s.account.store.staged.Load()+int64(len(s.buf)) > maxStaged {
+		return s.store(ctx, chunks)
+	}
+	s.account.mu.Lock()
+	c.chunks, c.memory = chunks, int64(len(s.buf))
+	s.account.mu.Unlock()
+	s.account.store.staged.Add(c.memory)
+	return nil
 }
 
 // write writes staged content, with its first reference.

@@ -41,6 +41,9 @@ func contents(h *house) {
 	const k = 1 << 10
 	texts := []string{"", "\r\n", "x", "Subject: only a header\r\n", "no header\x00\xff at all", "bare\nlines\n\nhere\n",
 		message(mailbox.MaxCachedHeader-200, 40*k), message(mailbox.MaxCachedHeader+200, 40*k), message(600*k, 700*k), message(5<<20, 6<<20)}
+	noise := make([]byte, 1500*k)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	texts = append(texts, string(noise), "\r\n"+string(noise), "\r\n"+string(noise[:100*k]))
 	for _, size := range []int{4 * k, 64*k - 1, 64 * k, 64*k + 1, 64*k + 16, 128 * k, 512*k - 1, 512 * k, 512*k + 1, 3 << 20} {
 		texts = append(texts, message(16, size))
 	}
