@@ -309,3 +309,41 @@ func TestFullDisk(t *testing.T) {
 	}
 	file(t, a, 1, 1)
 }
+
+func TestStagedIsBounded(t *testing.T) {
+	s := start(t, Options{})
+	defer s.Close()
+	a := take(t, s, "alice")
+	noise := make([]byte, stageBuffer-1000)
+	random := rand.NewChaCha8([32]byte{})
+	var changes []Mutation
+	var texts []string
+	for range 2 * maxStaged / len(noise) {
+		random.Read(noise)
+		texts = append(texts, "\r\n"+string(noise))
+		id, err := a.Stage(t.Context(), strings.NewReader(texts[len(texts)-1]))
+		check(t, err)
+		changes = append(changes, Add{Box: 1, Blob: id})
+		if held := s.staged.Load(); held > maxStaged {
+			t.Fatalf("%d octets are held", held)
+		}
+	}
+	_, err := a.Apply(t.Context(), changes[len(changes)/2:]...)
+	check(t, err)
+	for i, m := range changes[:len(changes)/2] {
+		a.Discard(m.(Add).Blob)
+		changes[i] = nil
+	}
+	if held := s.staged.Load(); held != 0 {
+		t.Errorf("%d octets are held, but nothing is staged", held)
+	}
+	for i := len(changes) / 2; i < len(changes); i++ {
+		content, err := a.Open(t.Context(), changes[i].(Add).Blob)
+		check(t, err)
+		got := make([]byte, content.Size())
+		if _, err := content.ReadAt(got, 0); err != nil || string(got) != texts[i] {
+			t.Fatalf("message %d: %d octets, %v", i, len(got), err)
+		}
+		check(t, content.Close())
+	}
+}
