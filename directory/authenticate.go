@@ -1,16 +1,15 @@
 package directory
 
 import (
-	"container/list"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"sync"
 	"time"
 
 	"posthouse/crypto/password"
+	"posthouse/internal/lru"
 	"posthouse/mail"
 )
 
@@ -55,26 +54,18 @@ const (
 	provenLifetime = time.Hour
 )
 
-// provenCache remembers which passwords were right, least recently used out first. It holds neither passwords nor anything one
-// could be tested against without its key, which never leaves the process.
+// provenCache remembers which passwords were right. It holds neither passwords nor anything one could be tested against without its
+// key, which never leaves the process.
 type provenCache struct {
-	now func() time.Time
-	key [32]byte
-
-	mu    sync.Mutex
-	known map[proof]*list.Element
-	order *list.List // of proven, most recently used first
+	now   func() time.Time
+	key   [32]byte
+	until *lru.Cache[proof, time.Time]
 }
 
 type proof [sha256.Size]byte
 
-type proven struct {
-	proof proof
-	until time.Time
-}
-
 func newProvenCache(now func() time.Time) *provenCache {
-	c := &provenCache{now: now, known: map[proof]*list.Element{}, order: list.New()}
+	c := &provenCache{now: now, until: lru.New[proof, time.Time](maxProven)}
 	rand.Read(c.key[:])
 	return c
 }
@@ -92,34 +83,10 @@ func (c *provenCache) has(hash, secret string) bool {
 	if hash == "" {
 		return false
 	}
-	p := c.proof(hash, secret)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e, ok := c.known[p]
-	if !ok {
-		return false
-	}
-	if c.now().After(e.Value.(proven).until) {
-		c.order.Remove(e)
-		delete(c.known, p)
-		return false
-	}
-	c.order.MoveToFront(e)
-	return true
+	_, ok := c.until.Get(c.proof(hash, secret), func(until time.Time) bool { return c.now().Before(until) })
+	return ok
 }
 
 func (c *provenCache) add(hash, secret string) {
-	p := proven{c.proof(hash, secret), c.now().Add(provenLifetime)}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e, ok := c.known[p.proof]; ok {
-		e.Value = p
-		return
-	}
-	c.known[p.proof] = c.order.PushFront(p)
-	if c.order.Len() > maxProven {
-		oldest := c.order.Back()
-		c.order.Remove(oldest)
-		delete(c.known, oldest.Value.(proven).proof)
-	}
+	c.until.Put(c.proof(hash, secret), c.now().Add(provenLifetime))
 }

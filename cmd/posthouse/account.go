@@ -95,23 +95,13 @@ func newAccountList() *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List accounts", Args: cobra.NoArgs, Example: "  posthouse account list"}
 	return remote(c, func(c *cobra.Command, server *client, f *connection, _ []string) error {
 		t := newTable(c.OutOrStdout(), "ACCOUNT", "ID", "SINCE", "STATE")
-		for a, err := range each[directory.Account](c.Context(), server, "/v1/accounts", nil) {
-			if err != nil {
-				return err
-			}
-			if f.json {
-				if err := printJSON(c.OutOrStdout(), a); err != nil {
-					return err
-				}
-				continue
-			}
+		return printList(t, f, each[directory.Account](c.Context(), server, "/v1/accounts", nil), func(a directory.Account) {
 			state := "active"
 			if !a.Disabled.IsZero() {
 				state = "disabled " + day(a.Disabled)
 			}
 			t.row(a.Login.String(), string(a.ID), day(a.Created), state)
-		}
-		return t.flush()
+		})
 	})
 }
 
@@ -137,19 +127,9 @@ func newAlias() *cobra.Command {
 		}),
 		remote(list, func(c *cobra.Command, server *client, f *connection, _ []string) error {
 			t := newTable(c.OutOrStdout(), "ADDRESS", "GOES TO")
-			for a, err := range each[directory.Alias](c.Context(), server, "/v1/aliases", nil) {
-				if err != nil {
-					return err
-				}
-				if f.json {
-					if err := printJSON(c.OutOrStdout(), a); err != nil {
-						return err
-					}
-					continue
-				}
+			return printList(t, f, each[directory.Alias](c.Context(), server, "/v1/aliases", nil), func(a directory.Alias) {
 				t.row(a.Address.String(), a.Target.String())
-			}
-			return t.flush()
+			})
 		}))
 }
 
@@ -167,20 +147,9 @@ func newDomain() *cobra.Command {
 			return server.call(c.Context(), http.MethodDelete, "/v1/domains/"+url.PathEscape(args[0]), nil, nil)
 		}),
 		remote(list, func(c *cobra.Command, server *client, f *connection, _ []string) error {
-			var domains []directory.Domain
-			if err := server.call(c.Context(), http.MethodGet, "/v1/domains", nil, &domains); err != nil {
-				return err
-			}
 			t := newTable(c.OutOrStdout(), "DOMAIN", "CATCH-ALL")
-			for _, d := range domains {
-				if f.json {
-					if err := printJSON(c.OutOrStdout(), d); err != nil {
-						return err
-					}
-					continue
-				}
+			return printList(t, f, each[directory.Domain](c.Context(), server, "/v1/domains", nil), func(d directory.Domain) {
 				t.row(d.Name, d.CatchAll.String())
-			}
-			return t.flush()
+			})
 		}))
 }

@@ -74,23 +74,13 @@ func newQueueList(group, short string) *cobra.Command {
 	f.add(c)
 	c.Flags().IntVar(&f.Limit, "limit", 0, "at most so many messages; 0: all")
 	return remote(c, func(c *cobra.Command, server *client, conn *connection, _ []string) error {
-		out, now := c.OutOrStdout(), time.Now()
-		t := newTable(out, "ID", "AGE", "SIZE", "FROM", "TO", "STATE", "NEXT", "TRIES", "WHY")
-		for e, err := range each[spool.Entry](c.Context(), server, "/v1/queue", f.query()) {
-			if err != nil {
-				return err
-			}
-			if conn.json {
-				if err := printJSON(out, e); err != nil {
-					return err
-				}
-				continue
-			}
+		now := time.Now()
+		t := newTable(c.OutOrStdout(), "ID", "AGE", "SIZE", "FROM", "TO", "STATE", "NEXT", "TRIES", "WHY")
+		return printList(t, conn, each[spool.Entry](c.Context(), server, "/v1/queue", f.query()), func(e spool.Entry) {
 			for _, r := range e.Recipients {
 				t.row(e.ID.String(), ago(now.Sub(e.Received)), octets(e.Size), "<"+e.From.String()+">", r.Address.String(), r.State.String(), next(r, now), strconv.Itoa(r.Attempts), r.LastReply)
 			}
-		}
-		return t.flush()
+		})
 	})
 }
 

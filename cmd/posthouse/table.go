@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -10,13 +12,14 @@ import (
 
 // table prints aligned columns; without rows it prints nothing.
 type table struct {
+	out   io.Writer
 	w     *tabwriter.Writer
 	head  []string
 	begun bool
 }
 
 func newTable(w io.Writer, head ...string) *table {
-	return &table{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0), head: head}
+	return &table{out: w, w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0), head: head}
 }
 
 func (t *table) row(cells ...string) {
@@ -28,6 +31,21 @@ func (t *table) row(cells ...string) {
 		cells[i] = printable(c)
 	}
 	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+}
+
+// printList prints what a server's list yields: each as the rows that show makes of it, or as JSON.
+func printList[T any](t *table, f *connection, values iter.Seq2[T, error], show func(T)) error {
+	for v, err := range values {
+		if err == nil && f.json {
+			err = printJSON(t.out, v)
+		} else if err == nil {
+			show(v)
+		}
+		if err != nil {
+			return errors.Join(t.flush(), err)
+		}
+	}
+	return t.flush()
 }
 
 func (t *table) flush() error { return t.w.Flush() }

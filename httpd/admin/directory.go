@@ -17,7 +17,19 @@ type NewAccount struct {
 
 func login(r *http.Request) (mail.Address, error) { return mail.ParseAddress(r.PathValue("login")) }
 
-func (a *api) domains(r *http.Request) (any, error) { return a.Directory.Domains(r.Context()) }
+func (a *api) domains(r *http.Request) (any, error) {
+	domains, err := a.Directory.Domains(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return many(func(yield func(directory.Domain, error) bool) {
+		for _, d := range domains {
+			if !yield(d, nil) {
+				return
+			}
+		}
+	})
+}
 
 func (a *api) addDomain(r *http.Request) (any, error) {
 	var d directory.Domain

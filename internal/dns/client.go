@@ -1,16 +1,16 @@
 package dns
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"posthouse/internal/lru"
 )
 
 const (
@@ -38,11 +38,8 @@ type ClientOptions struct {
 // Client asks recursive servers and remembers their answers for as long as they may be. It is a Resolver.
 type Client struct {
 	lookups
-	opts ClientOptions
-
-	mu    sync.Mutex
-	known map[question]*list.Element
-	order *list.List // of cached, most recently used first
+	opts  ClientOptions
+	known *lru.Cache[question, cached]
 }
 
 type question struct {
@@ -51,7 +48,6 @@ type question struct {
 }
 
 type cached struct {
-	question
 	rrs       []dns.RR
 	validated bool
 	err       error // ErrNoName, ErrNoData
@@ -69,7 +65,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 			return nil, err
 		}
 	}
-	c := &Client{opts: o, known: map[question]*list.Element{}, order: list.New()}
+	c := &Client{opts: o, known: lru.New[question, cached](maxCached)}
 	c.lookups = lookups{c}
 	return c, nil
 }
@@ -94,7 +90,7 @@ func systemServers() (servers []netip.AddrPort, err error) {
 
 func (c *Client) ask(ctx context.Context, name string, qtype uint16) ([]dns.RR, bool, error) {
 	q := question{name, qtype}
-	if hit, ok := c.cached(q); ok {
+	if hit, ok := c.known.Get(q, func(a cached) bool { return c.opts.Now().Before(a.until) }); ok {
 		return hit.rrs, hit.validated, hit.err
 	}
 	var errs []error
@@ -104,7 +100,7 @@ func (c *Client) ask(ctx context.Context, name string, qtype uint16) ([]dns.RR, 
 			if err == nil {
 				answer, err := c.read(q, reply, server)
 				if err == nil {
-					c.remember(answer)
+					c.known.Put(q, answer)
 					return answer.rrs, answer.validated, answer.err
 				}
 				errs = append(errs, err)
@@ -148,7 +144,7 @@ func (c *Client) read(q question, reply *dns.Msg, server netip.AddrPort) (cached
 	if reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
 		return cached{}, fmt.Errorf("%s: %s", server, dns.RcodeToString[reply.Rcode])
 	}
-	a := cached{question: q, validated: reply.AuthenticatedData && (c.opts.TrustAD || server.Addr().IsLoopback())}
+	a := cached{validated: reply.AuthenticatedData && (c.opts.TrustAD || server.Addr().IsLoopback())}
 	a.rrs, _ = follow(reply.Answer, q.name, q.qtype)
 	ttl := maxTTL
 	switch {
@@ -173,36 +169,4 @@ func negativeTTL(reply *dns.Msg) time.Duration {
 		}
 	}
 	return 0
-}
-
-func (c *Client) cached(q question) (cached, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e, ok := c.known[q]
-	if !ok {
-		return cached{}, false
-	}
-	hit := e.Value.(cached)
-	if !c.opts.Now().Before(hit.until) {
-		c.order.Remove(e)
-		delete(c.known, q)
-		return cached{}, false
-	}
-	c.order.MoveToFront(e)
-	return hit, true
-}
-
-func (c *Client) remember(a cached) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e, ok := c.known[a.question]; ok {
-		e.Value = a
-		return
-	}
-	c.known[a.question] = c.order.PushFront(a)
-	if c.order.Len() > maxCached {
-		oldest := c.order.Back()
-		c.order.Remove(oldest)
-		delete(c.known, oldest.Value.(cached).question)
-	}
 }

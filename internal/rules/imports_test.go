@@ -27,7 +27,7 @@ func allowed() map[string]string {
 		// owners of state: they do not know each other
 		"spool":     "spool mail internal/db internal/vfs",
 		"mailbox":   "mailbox mail internal/db internal/vfs",
-		"directory": "directory crypto/password mail internal/db",
+		"directory": "directory crypto/password mail internal/db internal/lru",
 
 		// leaves
 		"crypto":          "mail internal/dns",
@@ -44,6 +44,7 @@ func allowed() map[string]string {
 		"internal":            "",
 		"internal/transcript": "",
 		"internal/vfs":        "internal/vfs",
+		"internal/dns":        "internal/lru",
 	}
 }
 

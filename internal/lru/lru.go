@@ -1,0 +1,69 @@
+// Package lru is a bounded map that forgets what was not used for longest.
+//
+// It knows nothing of what it holds.
+package lru
+
+import (
+	"container/list"
+	"sync"
+)
+
+// Cache is the map. All methods may be called from many goroutines.
+type Cache[K comparable, V any] struct {
+	max   int
+	mu    sync.Mutex
+	items map[K]*list.Element
+	order *list.List // of entry, most recently used first
+}
+
+type entry[K comparable, V any] struct {
+	key   K
+	value V
+}
+
+// New makes a cache of at most so many entries.
+func New[K comparable, V any](most int) *Cache[K, V] {
+	return &Cache[K, V]{max: most, items: map[K]*list.Element{}, order: list.New()}
+}
+
+// Get finds a value for which keep is true; one for which it is not is forgotten.
+func (c *Cache[K, V]) Get(key K, keep func(V) bool) (value V, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.items[key]
+	if !ok {
+		return value, false
+	}
+	found := e.Value.(entry[K, V])
+	if !keep(found.value) {
+		c.order.Remove(e)
+		delete(c.items, key)
+		return value, false
+	}
+	c.order.MoveToFront(e)
+	return found.value, true
+}
+
+// Put adds or replaces a value.
+func (c *Cache[K, V]) Put(key K, value V) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.items[key]; ok {
+		e.Value = entry[K, V]{key, value}
+		c.order.MoveToFront(e)
+		return
+	}
+	c.items[key] = c.order.PushFront(entry[K, V]{key, value})
+	if c.order.Len() > c.max {
+		oldest := c.order.Back()
+		c.order.Remove(oldest)
+		delete(c.items, oldest.Value.(entry[K, V]).key)
+	}
+}
+
+// Len is the number of entries.
+func (c *Cache[K, V]) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.order.Len()
+}
