@@ -10,7 +10,12 @@ import (
 func TestConformance(t *testing.T) { conform(t, mailbox.Options{}) }
 
 // TestConformanceWithoutRoom holds no box in memory but the last, and no database but the one at work.
-func TestConformanceWithoutRoom(t *testing.T) { conform(t, mailbox.Options{MaxOpen: 1, CacheSize: 1}) }
+func TestConformanceWithoutRoom(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the same suite again")
+	}
+	conform(t, mailbox.Options{MaxOpen: 1, CacheSize: 1})
+}
 
 func conform(t *testing.T, o mailbox.Options) {
 	t.Parallel()
