@@ -6,9 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -32,104 +30,16 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
-// shared is a temporary folder that other users may enter.
-func shared(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "posthouse-peer-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-// postfix starts a private Postfix that relays everything to relayhost, after it turned echo@echo.test into alice@house.test.
-func postfix(t *testing.T, relayhost string) (addr string) {
-	t.Helper()
-	program := testkit.Peer(t, "postfix")
-	if os.Getuid() != 0 {
-		t.Skip("Postfix needs root to start")
-	}
-	dir, addr := shared(t), testkit.FreePort(t)
-	for _, sub := range []string{"etc", "spool", "data"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	owner, err := user.Lookup("postfix")
-	if err != nil {
-		t.Fatal(err)
-	}
-	uid, err := strconv.Atoi(owner.Uid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chown(filepath.Join(dir, "data"), uid, -1); err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range []string{"postfix-files", "dynamicmaps.cf"} {
-		if text, err := os.ReadFile("/etc/postfix/" + file); err == nil {
-			write(t, filepath.Join(dir, "etc", file), string(text))
-		}
-	}
-	write(t, filepath.Join(dir, "etc", "virtual"), "echo@echo.test alice@house.test\n")
-	write(t, filepath.Join(dir, "etc", "main.cf"), fmt.Sprintf(`compatibility_level = 3.6
-queue_directory = %[1]s/spool
-data_directory = %[1]s/data
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = postfix.echo.test
-mydestination =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-mynetworks = 127.0.0.0/8
-virtual_alias_maps = texthash:%[1]s/etc/virtual
-virtual_alias_domains = echo.test
-relayhost = [127.0.0.1]:%[2]s
-smtp_dns_support_level = disabled
-smtp_host_lookup = native
-smtp_tls_security_level = may
-smtpd_peername_lookup = no
-alias_maps =
-maillog_file = /dev/stdout
-`, dir, serverPort(t, relayhost)))
-	write(t, filepath.Join(dir, "etc", "master.cf"), addr+` inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-`)
-	etc := filepath.Join(dir, "etc")
-	testkit.Start(t, exec.Command(program, "-c", etc, "start-fg"))
-	t.Cleanup(func() { exec.Command(program, "-c", etc, "stop").Run() })
-	testkit.WaitPort(t, addr)
-	return addr
-}
-
 // A letter leaves to a real Postfix and comes back from it; one that Postfix refuses comes back as a notice.
 func TestPostfixBothWays(t *testing.T) {
 	mx := testkit.FreePort(t)
-	echo := postfix(t, mx)
+	echo := testkit.Postfix(t, fmt.Sprintf(`myhostname = postfix.echo.test
+mynetworks = 127.0.0.0/8
+virtual_alias_domains = echo.test
+virtual_alias_maps = inline:{ echo@echo.test=alice@house.test }
+relayhost = [127.0.0.1]:%s
+smtp_tls_security_level = may
+`, serverPort(t, mx)))
 	s := newServer(t, fmt.Sprintf("[[listener]]\nprotocol = \"smtp\"\naddress = %q\n[[route]]\nmatch = \"echo.test\"\nvia = \"smtp://%s\"\n", mx, echo))
 	s.start()
 	s.addAccount("alice@house.test")
@@ -158,52 +68,31 @@ func TestPostfixBothWays(t *testing.T) {
 	}
 }
 
-// dovecot starts a private Dovecot that takes LMTP for anybody into Maildirs below the folder it returns.
-func dovecot(t *testing.T) (lmtp, maildirs string) {
-	t.Helper()
-	program := testkit.Peer(t, "dovecot")
-	if os.Getuid() != 0 {
-		t.Skip("Dovecot needs root to start")
-	}
-	dir, addr := shared(t), testkit.FreePort(t)
-	mailDir := filepath.Join(dir, "mail")
-	if err := os.Mkdir(mailDir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(mailDir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(dir, "dovecot.conf"), fmt.Sprintf(`base_dir = %[1]s/run
-state_dir = %[1]s/state
-log_path = /dev/stderr
+// A real Dovecot takes letters over LMTP by a route.
+func TestDovecotTakesLMTP(t *testing.T) {
+	lmtp, dir := testkit.Dovecot(t, `base_dir = DIR/run
+state_dir = DIR/state
+log_path = DIR/log
 protocols = lmtp
 ssl = no
-mail_location = maildir:%[1]s/mail/%%u
+mail_location = maildir:DIR/mail/%u
 passdb {
   driver = static
   args = nopassword=y
 }
 userdb {
   driver = static
-  args = uid=nobody gid=nogroup home=%[1]s/mail/%%u allow_all_users=yes
+  args = uid=mail gid=mail home=DIR/home/%u allow_all_users=yes
 }
 service lmtp {
   inet_listener lmtp {
     address = 127.0.0.1
-    port = %[2]s
+    port = PORT
   }
 }
 first_valid_uid = 1
 postmaster_address = postmaster@dove.test
-`, dir, serverPort(t, addr)))
-	testkit.Start(t, exec.Command(program, "-F", "-c", filepath.Join(dir, "dovecot.conf")))
-	testkit.WaitPort(t, addr)
-	return addr, mailDir
-}
-
-// A real Dovecot takes letters over LMTP by a route.
-func TestDovecotTakesLMTP(t *testing.T) {
-	lmtp, maildirs := dovecot(t)
+`)
 	s := newServer(t, fmt.Sprintf("[[route]]\nmatch = \"*dove.test\"\nvia = \"lmtp://%s\"\n", lmtp))
 	s.start()
 	s.addAccount("alice@house.test")
@@ -211,7 +100,7 @@ func TestDovecotTakesLMTP(t *testing.T) {
 	for _, who := range []string{"coo@dove.test", "roo@dove.test"} {
 		var files []string
 		testkit.Until(t, "a letter for "+who, func() bool {
-			files, _ = filepath.Glob(filepath.Join(maildirs, who, "new", "*"))
+			files, _ = filepath.Glob(filepath.Join(dir, "mail", who, "new", "*"))
 			return len(files) == 1
 		})
 		text, err := os.ReadFile(files[0])

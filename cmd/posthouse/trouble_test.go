@@ -82,9 +82,7 @@ func TestFullDisk(t *testing.T) {
 // smallDisk mounts a file system of a few megabytes.
 func smallDisk(t *testing.T, dir string) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("mounting needs root")
-	}
+	testkit.NeedRoot(t)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
