@@ -18,6 +18,7 @@ virtual_mailbox_maps = inline:{ bob@south.test=bob, dave@south.test=dave }
 virtual_alias_maps = inline:{ { all@south.test = bob@south.test, dave@south.test } }
 virtual_transport = discard:
 smtpd_relay_restrictions = reject_unauth_destination
+smtpd_helo_required = yes
 `)
 	var played atomic.Int64
 	t.Run("scripts", func(t *testing.T) {
