@@ -2,16 +2,17 @@ package imapd
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"posthouse/imapd/wire"
 	"posthouse/mailbox"
 )
 
-// appendItem is a form of the message in APPEND beside the literal.
+// appendItem is a form of the message in APPEND beside the literal: RFC 4466 §2.7.
 type appendItem struct {
-	name   string
-	binary bool // it is a literal8
+	name  string
+	parse func(*parser, *appendCommand) bool
 }
 
 // appendCommand is APPEND. Its literal is read while it runs.
@@ -25,11 +26,8 @@ type appendCommand struct {
 
 func parseAppend(p *parser) (runner, error) {
 	c := &appendCommand{}
-	if !(p.SP() && p.AString(&c.name) && p.SP() && p.appendOptions(c) && p.Literal(&c.body)) {
+	if !(p.SP() && p.AString(&c.name) && p.SP() && p.appendOptions(c) && p.appendBody(c)) {
 		return nil, p.Err()
-	}
-	if c.body.Binary && !p.takesLiteral8() {
-		return nil, &wire.SyntaxError{Want: "a literal"}
 	}
 	c.end = func() error {
 		if !p.End() {
@@ -45,13 +43,9 @@ func (p *parser) appendOptions(c *appendCommand) bool {
 	return (!p.At('(') || p.flagList(&c.marks) && p.SP()) && (!p.At('"') || p.DateTime(&c.internal) && p.SP())
 }
 
-func (p *parser) takesLiteral8() bool {
-	for _, item := range p.table.appends {
-		if item.binary {
-			return true
-		}
-	}
-	return false
+// appendBody decodes the header of the message's literal, or another form of it.
+func (p *parser) appendBody(c *appendCommand) bool {
+	return p.Literal(&c.body) || slices.ContainsFunc(p.table.appends, func(item appendItem) bool { return item.parse(p, c) })
 }
 
 // run looks whether the message can be taken before it asks for it, and reads it straight into the store.

@@ -17,10 +17,7 @@ type mechanism struct {
 	server func(context.Context, *verdict) sasl.Server
 }
 
-// mechanisms are all there are. Each is offered as a capability of its own.
-func mechanisms() []mechanism {
-	return []mechanism{{"PLAIN", plainServer}}
-}
+func (m mechanism) label() string { return m.name }
 
 // verdict is what came of an authentication. Without any, the exchange itself went wrong.
 type verdict struct {
@@ -47,7 +44,11 @@ func plainServer(ctx context.Context, v *verdict) sasl.Server {
 }
 
 func authPlain() extension {
-	return extension{name: "AUTH=PLAIN", rfc: "RFC 4616", offered: func(s *session) bool { return s.beforeLogin() && s.mayLogIn() }}
+	return extension{
+		name: "AUTH=PLAIN", rfc: "RFC 4616",
+		offered: func(s *session) bool { return s.beforeLogin() && s.mayLogIn() },
+		sasl:    []mechanism{{"PLAIN", plainServer}},
+	}
 }
 
 func saslIR() extension {
@@ -66,8 +67,8 @@ func (s *session) mayLogIn() bool { return s.link.secure() || s.server.opts.Allo
 
 type authenticateCommand struct {
 	mechanism string
-	initial   string // base64; empty if there is none
-	line      func() (string, error)
+	initial   string                 // base64; empty if there is none
+	line      func() (string, error) // asks for a line and reads it
 }
 
 func parseAuthenticate(p *parser) (runner, error) {
@@ -100,16 +101,15 @@ func (c *authenticateCommand) run(ctx context.Context, s *session) (reply, error
 	if !s.mayLogIn() {
 		return reply{}, errLoginDisabled
 	}
-	for _, m := range mechanisms() {
-		if m.name == c.mechanism {
-			v := &verdict{directory: s.server.opts.Directory}
-			if err := c.exchange(s, m.server(ctx, v)); !v.reached {
-				return reply{}, err
-			}
-			return s.authenticated(ctx, m.name, v)
-		}
+	m, known := s.server.table.sasl[c.mechanism]
+	if !known {
+		return reply{}, errMechanism
 	}
-	return reply{}, errMechanism
+	v := &verdict{directory: s.server.opts.Directory}
+	if err := c.exchange(s, m.server(ctx, v)); !v.reached {
+		return reply{}, err
+	}
+	return s.authenticated(ctx, m.name, v)
 }
 
 // exchange is the dialogue of RFC 9051 §6.2.2.

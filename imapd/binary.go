@@ -16,7 +16,7 @@ func binary() extension {
 	return extension{
 		name: "BINARY", rfc: "RFC 3516",
 		fetch:   binaryItems(),
-		appends: []appendItem{{name: "literal8", binary: true}},
+		appends: []appendItem{{"literal8", func(p *parser, c *appendCommand) bool { return p.Literal8(&c.body) }}},
 	}
 }
 

@@ -82,10 +82,10 @@ func (c *createCommand) run(ctx context.Context, s *session) (reply, error) {
 		}
 	}
 	applied, err := s.account.Apply(ctx, create)
-	if err != nil || !s.dialect.rev2 || applied.Results[0].Box.Name == name {
+	if err != nil {
 		return reply{}, err
 	}
-	return reply{}, s.write(func(b []byte) []byte { return s.dialect.appendListed(b, applied.Results[0].Box, name) })
+	return reply{}, s.write(func(b []byte) []byte { return s.dialect.appendCreated(b, applied.Results[0].Box, name) })
 }
 
 // createParams decodes the parameters of RFC 4466 §2.3, if there are any.

@@ -52,18 +52,36 @@ func (d dialect) appendListed(b []byte, box mailbox.Box, asked string) []byte {
 	return append(b, "\r\n"...)
 }
 
+// appendSelected tells what SELECT and EXAMINE must: RFC 9051 §6.3.2, RFC 3501 §6.3.1.
+func (d dialect) appendSelected(b []byte, v *view, asked string) []byte {
+	b = v.appendExists(v.appendKeywords(b))
+	if !d.rev2 { // No message is recent.
+		b = v.appendUnseen(append(b, "* 0 RECENT\r\n"...))
+	}
+	b = wire.AppendNumber(append(b, "* OK [UIDVALIDITY "...), v.told.Box.UIDValidity)
+	b = wire.AppendNumber(append(b, "] UIDs valid\r\n* OK [UIDNEXT "...), v.told.Box.UIDNext)
+	b = append(b, "] Predicted next UID\r\n"...)
+	if d.rev2 {
+		b = d.appendListed(b, v.told.Box, asked)
+	}
+	return b
+}
+
+// appendCreated tells of a mailbox that was created under another name than was asked for: RFC 9051 §6.3.4.
+func (d dialect) appendCreated(b []byte, box mailbox.Box, asked string) []byte {
+	if !d.rev2 || box.Name == asked {
+		return b
+	}
+	return d.appendListed(b, box, asked)
+}
+
+// searchesPlainly tells whether SEARCH without RETURN is answered by a SEARCH response: RFC 9051 §6.4.4 has ESEARCH instead.
+func (d dialect) searchesPlainly() bool { return !d.rev2 }
+
 // appendClosed tells that the mailbox selected before is not any more: RFC 9051 §7.1 CLOSED.
 func (d dialect) appendClosed(b []byte) []byte {
 	if !d.rev2 {
 		return b
 	}
 	return append(b, "* OK [CLOSED] Previous mailbox is now closed\r\n"...)
-}
-
-// appendRecent tells that no message is recent, which a client of IMAP4rev1 must be told: RFC 3501 §6.3.1.
-func (d dialect) appendRecent(b []byte) []byte {
-	if d.rev2 {
-		return b
-	}
-	return append(b, "* 0 RECENT\r\n"...)
 }

@@ -10,6 +10,7 @@ type extension struct {
 	rfc      string
 	offered  func(*session) bool // nil: always
 	commands []command
+	sasl     []mechanism
 	fetch    []fetchItem
 	search   []searchKey
 	returns  []searchOption
@@ -55,6 +56,7 @@ func extensions() []extension {
 type table struct {
 	extensions []extension
 	commands   map[string]*command
+	sasl       map[string]mechanism
 	fetch      map[string]fetchItem
 	search     map[string]searchKey
 	returns    map[string]searchOption
@@ -74,6 +76,7 @@ func newTable(all []extension) *table {
 		}
 		t.appends = append(t.appends, e.appends...)
 	}
+	t.sasl = collect(all, func(e extension) []mechanism { return e.sasl })
 	t.fetch = collect(all, func(e extension) []fetchItem { return e.fetch })
 	t.search = collect(all, func(e extension) []searchKey { return e.search })
 	t.returns = collect(all, func(e extension) []searchOption { return e.returns })
@@ -98,7 +101,7 @@ func collect[R named](all []extension, slot func(extension) []R) map[string]R {
 	return rows
 }
 
-// The slots whose rows are nothing but parsing and one effect; those of FETCH, SEARCH, STATUS and LIST are in their commands' files.
+// The slots whose rows are nothing but parsing and one effect; the others are in the files of their commands.
 type (
 	// selectParam is a parameter of SELECT and EXAMINE: RFC 4466 §2.2.
 	selectParam struct {

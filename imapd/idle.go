@@ -57,6 +57,7 @@ func (c *idleCommand) wait(ctx context.Context, s *session, changes <-chan mailb
 		s.link.begin()
 	}()
 	defer func() {
+		s.link.wake()
 		<-heard
 		s.link.beforeRead = s.out.Flush
 	}()
@@ -69,7 +70,6 @@ func (c *idleCommand) wait(ctx context.Context, s *session, changes <-chan mailb
 				changes = nil
 			}
 			if err := s.tellNow(ctx, ""); err != nil {
-				s.link.wake()
 				return err
 			}
 		}

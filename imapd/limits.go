@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"cmp"
 	"time"
 
 	"posthouse/imapd/wire"
@@ -20,32 +21,17 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	orSize := func(n *int64, v int64) { *n = or(*n, v) }
-	orSize(&l.MessageSize, 50<<20)
-	for _, d := range []struct {
-		at    *int
-		value int
-	}{{&l.Sessions, 20_000}, {&l.SessionsPerNetwork, 200}, {&l.SessionsPerAccount, 100}} {
-		*d.at = or(*d.at, d.value)
+	return Limits{
+		MessageSize:        cmp.Or(l.MessageSize, 50<<20),
+		Sessions:           cmp.Or(l.Sessions, 20_000),
+		SessionsPerNetwork: cmp.Or(l.SessionsPerNetwork, 200),
+		SessionsPerAccount: cmp.Or(l.SessionsPerAccount, 100),
+		LoginTime:          cmp.Or(l.LoginTime, 2*time.Minute),
+		IdleTime:           cmp.Or(l.IdleTime, 31*time.Minute),
+		CommandTime:        cmp.Or(l.CommandTime, 2*time.Minute),
+		WriteTime:          cmp.Or(l.WriteTime, 2*time.Minute),
+		LoginDelay:         cmp.Or(l.LoginDelay, time.Second),
 	}
-	for _, d := range []struct {
-		at    *time.Duration
-		value time.Duration
-	}{
-		{&l.LoginTime, 2 * time.Minute}, {&l.IdleTime, 31 * time.Minute}, {&l.CommandTime, 2 * time.Minute},
-		{&l.WriteTime, 2 * time.Minute}, {&l.LoginDelay, time.Second},
-	} {
-		*d.at = or(*d.at, d.value)
-	}
-	return l
-}
-
-func or[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
 }
 
 // Limits of one session.
@@ -63,6 +49,8 @@ const (
 	maxPatterns      = 100
 	maxFieldNames    = 200
 	maxFlags         = 100 // in one command
+	maxLinger        = 64 << 10
+	lingerTime       = time.Second
 )
 
 // earlyLimits hold before authentication, when memory is given to strangers. A SASL response may take 4 KiB (RFC 4422 names none;

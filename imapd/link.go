@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -128,6 +129,16 @@ func (l *link) startTLS(ctx context.Context, config *tls.Config) error {
 func (l *link) secure() bool {
 	_, isTLS := l.conn.(*tls.Conn)
 	return isTLS
+}
+
+// linger reads on for a moment after our last word: closing a connection with unread octets would take that back from a client that has
+// not read it yet (RFC 1122 §4.2.2.13).
+func (l *link) linger() {
+	half, ok := l.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || l.conn.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	io.CopyN(io.Discard, l.conn, maxLinger) //nolint:errcheck // it ends one way or another
 }
 
 func (l *link) close() error {

@@ -36,7 +36,6 @@ func rev1() extension {
 		fetch:  fetchItems(),
 		search: searchKeys(),
 		status: statusItems(),
-		lists:  []listOption{},
 	}
 }
 

@@ -113,7 +113,7 @@ func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if !c.extended && !s.dialect.rev2 {
+	if !c.extended && s.dialect.searchesPlainly() {
 		return reply{}, c.writeNumbers(s, found)
 	}
 	return reply{}, s.write(func(b []byte) []byte { return c.appendResults(b, s, found) })

@@ -1,11 +1,6 @@
 package imapd
 
-import (
-	"context"
-
-	"posthouse/imapd/wire"
-	"posthouse/mailbox"
-)
+import "context"
 
 type selectCommand struct {
 	name     string
@@ -61,30 +56,13 @@ func (c *selectCommand) run(ctx context.Context, s *session) (reply, error) {
 		return reply{}, err
 	}
 	s.view = newView(now, c.readOnly)
-	if err := s.write(func(b []byte) []byte { return s.appendSelected(b, now.Box, name) }); err != nil {
+	if err := s.write(func(b []byte) []byte { return s.dialect.appendSelected(b, s.view, name) }); err != nil {
 		return reply{}, err
 	}
 	if c.readOnly {
 		return done("READ-ONLY"), nil
 	}
 	return done("READ-WRITE"), nil
-}
-
-// appendSelected tells what RFC 9051 §6.3.2 and RFC 3501 §6.3.1 require.
-func (s *session) appendSelected(b []byte, box mailbox.Box, asked string) []byte {
-	b = s.view.appendKeywords(b)
-	b = s.view.appendExists(b)
-	b = s.dialect.appendRecent(b)
-	if !s.dialect.rev2 {
-		b = s.view.appendUnseen(b)
-	}
-	b = wire.AppendNumber(append(b, "* OK [UIDVALIDITY "...), box.UIDValidity)
-	b = wire.AppendNumber(append(b, "] UIDs valid\r\n* OK [UIDNEXT "...), box.UIDNext)
-	b = append(b, "] Predicted next UID\r\n"...)
-	if s.dialect.rev2 {
-		b = s.dialect.appendListed(b, box, asked)
-	}
-	return b
 }
 
 // unselect is CLOSE without its expunging.

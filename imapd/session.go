@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -37,6 +38,7 @@ type session struct {
 	failedLogins int
 	errors       int                   // commands answered BAD
 	ended        bool                  // nothing more is read
+	said         bool                  // the client was told so
 	delay        time.Duration         // before the answer
 	after        func(context.Context) // what follows the answer
 }
@@ -102,7 +104,10 @@ func (s *session) serve(ctx context.Context) {
 	for !s.ended {
 		s.step(ctx)
 	}
-	s.log.Debug("session ends", "err", s.out.Flush())
+	if s.out.Flush() == nil && s.said {
+		s.link.linger()
+	}
+	s.log.Debug("session ends", "err", s.out.Err())
 }
 
 func (s *session) close() {
@@ -175,7 +180,7 @@ func (s *session) command(ctx context.Context) (*command, reply) {
 	var name string
 	p := &parser{s.in, s.server.table}
 	if !p.Tag(&s.tag) {
-		return nil, errTag
+		return nil, s.replyTo(cmp.Or(s.in.Gone(), error(errTag)))
 	}
 	if !p.SP() || !p.name(&name) {
 		return nil, s.replyTo(p.Err())
@@ -242,7 +247,7 @@ func (s *session) replyTo(err error) reply {
 
 // bye ends the session.
 func (s *session) bye(text string) {
-	s.ended = true
+	s.ended, s.said = true, true
 	s.out.WriteString("* BYE " + text + "\r\n") //nolint:errcheck // it ends in any case
 }
 

@@ -87,11 +87,17 @@ func (l *Literal) Read(p []byte) (int, error) {
 
 // Literal decodes the header of a literal that l then reads; it must be read or refused before anything else is decoded.
 func (d *Decoder) Literal(l *Literal) bool {
-	if !d.ready() {
+	return !d.next.binary && d.literal(l) || d.missing("a literal")
+}
+
+// Literal8 is Literal for a literal8, which may hold NULs: RFC 3516 §4.4.
+func (d *Decoder) Literal8(l *Literal) bool {
+	return d.next.binary && d.literal(l) || d.missing("a literal8")
+}
+
+func (d *Decoder) literal(l *Literal) bool {
+	if !d.ready() || !d.next.found || d.pos != d.next.at {
 		return false
-	}
-	if !d.next.found || d.pos != d.next.at {
-		return d.missing("a literal")
 	}
 	*l = Literal{Size: d.next.size, Binary: d.next.binary, d: d, left: d.next.size, asked: !d.next.sync}
 	d.open, d.next, d.pos = l, header{}, len(d.line)
@@ -108,7 +114,7 @@ func (d *Decoder) inMemory(s *string) bool {
 	}
 	d.memory -= d.next.size
 	l := new(Literal)
-	d.Literal(l)
+	d.literal(l)
 	buf := make([]byte, l.Size)
 	if l.Size == 0 { // Even then it is asked for: RFC 9051 §4.3, Note.
 		l.Read(nil) //nolint:errcheck // d keeps the error
