@@ -7,7 +7,6 @@
 package local
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -97,20 +96,22 @@ func (t *Transport) attempt(ctx context.Context, task *hop.Task, to mail.Address
 	if err != nil {
 		return hop.Result{}, err
 	}
-	if err := checkLoop(task.Content, to); err != nil {
+	body, err := strip(task.Content, to)
+	if err != nil {
 		return hop.Result{}, err
 	}
 	if res.Account == "" {
 		return hop.Result{Status: hop.Delivered, Reply: replyAlias, Via: "alias", Targets: res.Targets}, nil
 	}
-	if err := t.file(ctx, task, to, res.Account); err != nil {
+	body = io.MultiReader(strings.NewReader(traceFields(task.Envelope.From, to)), body)
+	if err := t.file(ctx, res.Account, body, task.Envelope.ID.String()+" "+to.String()); err != nil {
 		return hop.Result{}, err
 	}
 	return hop.Result{Status: hop.Delivered, Reply: replyFiled, Via: "mailbox of " + res.Login.String()}, nil
 }
 
-// file puts the message in the account's inbox.
-func (t *Transport) file(ctx context.Context, task *hop.Task, to mail.Address, id mail.AccountID) (err error) {
+// file puts a message in the account's inbox, once for each key.
+func (t *Transport) file(ctx context.Context, id mail.AccountID, message io.Reader, key string) (err error) {
 	account, err := t.opts.Store.Account(ctx, id)
 	if err != nil {
 		return err
@@ -120,12 +121,11 @@ func (t *Transport) file(ctx context.Context, task *hop.Task, to mail.Address, i
 	if err != nil {
 		return err
 	}
-	blob, err := account.Stage(ctx, io.MultiReader(
-		strings.NewReader(traceFields(task.Envelope.From, to)), io.NewSectionReader(task.Content, 0, task.Content.Size())))
+	blob, err := account.Stage(ctx, message)
 	if err != nil {
 		return err
 	}
-	_, err = account.Apply(ctx, mailbox.Add{Box: inbox.ID, Blob: blob, Key: task.Envelope.ID.String() + " " + to.String()})
+	_, err = account.Apply(ctx, mailbox.Add{Box: inbox.ID, Blob: blob, Key: key})
 	if err != nil {
 		account.Discard(blob)
 	}
@@ -134,37 +134,45 @@ func (t *Transport) file(ctx context.Context, task *hop.Task, to mail.Address, i
 
 // traceFields are those of the final delivery: RFC 5321 §4.4.
 func traceFields(from, to mail.Address) string {
-	return "Return-Path: <" + from.String() + ">\r\n" + deliveredTo + ": " + to.String() + "\r\n"
+	return returnPath + ": <" + from.String() + ">\r\n" + deliveredTo + ": " + to.String() + "\r\n"
 }
 
-// deliveredTo names the field by which a message tells whose mailboxes it has been to.
-const deliveredTo = "Delivered-To"
+// The fields of a final delivery: the sender, and whose mailboxes the message has been to.
+const (
+	returnPath  = "Return-Path"
+	deliveredTo = "Delivered-To"
+)
 
 // errLoop is a message that was delivered to the address before.
 var errLoop = errors.New("delivered to the same address before")
 
-// maxHeader is how much of a header is searched for loops.
+// maxHeader is how much of a header is searched for these fields.
 const maxHeader = 256 << 10
 
-// checkLoop looks for a Delivered-To of the same address.
-func checkLoop(content mail.Content, to mail.Address) error {
+// strip is the message without Return-Path fields that came with it (RFC 5321 §4.4: there is one, ours). Its error is errLoop for a
+// message that has a Delivered-To of the same address.
+func strip(content mail.Content, to mail.Address) (io.Reader, error) {
 	b := make([]byte, min(maxHeader, content.Size()))
 	if n, err := content.ReadAt(b, 0); err != nil && !(errors.Is(err, io.EOF) && n == len(b)) {
-		return err
+		return nil, err
 	}
-	if !bytes.Contains(b, []byte(deliveredTo)) { // as it is written by all who write it
-		return nil
-	}
+	var kept []io.Reader
+	from, at := int64(0), int64(0) // of what is kept next, and of the field
 	for f := range mime.Fields(b) {
-		if !strings.EqualFold(string(f.Name), deliveredTo) {
-			continue
+		next := at + int64(len(f.Raw))
+		switch {
+		case strings.EqualFold(string(f.Name), returnPath):
+			kept = append(kept, io.NewSectionReader(content, from, at-from))
+			from = next
+		case strings.EqualFold(string(f.Name), deliveredTo):
+			a, err := mail.ParseAddress(strings.TrimSpace(string(f.Value)))
+			if err == nil && a.FoldLocal() == to.FoldLocal() {
+				return nil, errLoop
+			}
 		}
-		a, err := mail.ParseAddress(strings.TrimSpace(string(f.Value)))
-		if err == nil && a.FoldLocal() == to.FoldLocal() {
-			return errLoop
-		}
+		at = next
 	}
-	return nil
+	return io.MultiReader(append(kept, io.NewSectionReader(content, from, content.Size()-from))...), nil
 }
 
 // Replies of this hop.
