@@ -282,6 +282,52 @@ func TestUnknownRecipientComesBackAsDSN(t *testing.T) {
 	}
 }
 
+// Who asks for it hears of a success, from the host that filed the letter, with what was sent along to recognise it by.
+func TestNoticeOfSuccess(t *testing.T) {
+	p := newPost(t)
+	p.start("north")
+	p.start("south")
+	c, err := smtp.DialStartTLS(p.addr("north", 587), p.tls("north"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Auth(sasl.NewPlainClient("", "alice@north.test", p.password)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Mail("alice@north.test", &smtp.MailOptions{EnvelopeID: "my+id", Return: smtp.DSNReturnHeaders}); err != nil {
+		t.Fatal(err)
+	}
+	for to, notify := range map[string]smtp.DSNNotify{"bob@south.test": smtp.DSNNotifySuccess, "nobody@south.test": smtp.DSNNotifyNever} {
+		err := c.Rcpt(to, &smtp.RcptOptions{Notify: []smtp.DSNNotify{notify}, OriginalRecipientType: smtp.DSNAddressTypeRFC822, OriginalRecipient: "first+" + to})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, err := c.Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(w, letter("alice@north.test", "bob@south.test", "confirm", "secret body\r\n"))
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	notice := string(p.wait("alice@north.test", 1)[0])
+	for _, want := range []string{
+		"Reporting-Mta: dns; mail.south.test", "Original-Envelope-Id: my+id", "Action: delivered", "Final-Recipient: rfc822; bob@south.test",
+		"Original-Recipient: rfc822; first+bob@south.test", "text/rfc822-headers", "Subject: confirm",
+	} {
+		if !strings.Contains(strings.ToLower(notice), strings.ToLower(want)) {
+			t.Errorf("no %q in\n%s", want, notice)
+		}
+	}
+	if strings.Contains(notice, "secret body") {
+		t.Error("RET=HDRS was asked for, and the body came back")
+	}
+	p.empty("north")
+	p.wait("alice@north.test", 1) // and nothing of nobody, who was never to be heard of
+}
+
 func TestRemoteIsDownForAWhile(t *testing.T) {
 	p := newPost(t)
 	p.start("north")
