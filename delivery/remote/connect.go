@@ -29,7 +29,15 @@ func (p peer) at(f *failure) *failure {
 
 // said is a reply that makes a host of no use. If it is permanent, another host of the domain may still think otherwise.
 func (p peer) said(status hop.Status, r smtp.Reply) *failure {
+	if r.Positive() {
+		r = outOfTurn(r)
+	}
 	return &failure{status: status, reply: r, host: p.host.name, via: p.host.name + " [" + p.address.address + "]"}
+}
+
+// outOfTurn is what to think of a positive reply where there can be none: that the host does not mean what it says.
+func outOfTurn(r smtp.Reply) smtp.Reply {
+	return smtp.Reply{Code: 451, Enhanced: smtp.Enhanced{4, 5, 0}, Text: "its reply makes no sense here: " + r.String()} // RFC 3463 §3.6
 }
 
 // connect makes a connection that is ready for a transaction.

@@ -236,6 +236,9 @@ func (x *exchange) onData(r smtp.Reply) bool {
 
 // answer notes a host's word on a recipient. While the message was not sent, another host may be asked if this one cannot now.
 func (x *exchange) answer(n int, r smtp.Reply) {
+	if r.Positive() && !(x.ended && r.Code < 300) {
+		r = outOfTurn(r)
+	}
 	i, status := x.recipients[n], hop.StatusOf(r)
 	x.answered[n] = true
 	x.results[i] = hop.Result{Status: status, Reply: r, Host: x.conn.peer.host.name, Via: x.conn.via, Relayed: !x.conn.offered.Has(smtp.DSN)}

@@ -523,3 +523,22 @@ func TestUnreadableMessageIsNotSentAsIfItWereWhole(t *testing.T) {
 		}, "bob@south.test"), "temporary 451 4.3.0 the message could not be read")
 	})
 }
+
+// TestOutOfTurn: a positive reply where there can be none delivers nothing.
+func TestOutOfTurn(t *testing.T) {
+	for said, want := range map[string]string{
+		"250 ok\nS: 250 ok\nS: 250 2.0.0 taken":                                   "temporary 451 4.5.0 its reply makes no sense here: 250 2.0.0 taken",
+		"354 ok\nS: 250 ok\nS: 503 no":                                            "temporary 451 4.5.0 its reply makes no sense here: 354 ok",
+		"250 ok\nS: 354 go\nS: 503 no":                                            "temporary 451 4.5.0 its reply makes no sense here: 354 go",
+		"250 ok\nS: 250 ok\nS: 354 go\nC: A: b\nC:\nC: ..body\nC: .\nS: 354 more": "temporary 451 4.5.0 its reply makes no sense here: 354 more",
+	} {
+		inWorld(t, southZone, func(w *world) {
+			w.host("192.0.2.1:25", hello+"C~ MAIL\nC~ RCPT\nC: DATA\nS: "+said)
+			w.want(w.deliver(south, nil, "bob@south.test"), want)
+		})
+	}
+	inWorld(t, southZone, func(w *world) {
+		w.host("192.0.2.1:25", "S: 250 hi")
+		w.want(w.deliver(south, nil, "bob@south.test"), "temporary 451 4.5.0 its reply makes no sense here: 250 hi")
+	})
+}

@@ -14,13 +14,12 @@ import (
 	"posthouse/mail"
 )
 
-// Limits of what is returned of a message.
+// Limits of a notice.
 const (
 	maxHeader       = 256 << 10 // octets of a header; the rest of a longer one is not returned
 	maxFull         = 1 << 20   // a larger message is not returned whole though RET=FULL asks for it, which RFC 3461 §6.2 lets us decide
 	maxFullUnasked  = 64 << 10  // the same where RET says nothing
-	maxDiagnostic   = 2000      // octets of a reply in a field
-	maxTextLine     = 900       // octets of a line of the text: RFC 5322 §2.1.1 ends one at 998
+	maxWords        = 900       // octets of a stranger's words: they fit in a line whatever they are (RFC 5322 §2.1.1)
 	textRecipients  = 50        // named in the text; all of them are in the status part
 	widthOfTextLine = 76
 )
@@ -60,31 +59,29 @@ func (r *Report) explain(b *bytes.Buffer, action Action) {
 			continue
 		}
 		fmt.Fprintf(b, "\r\n<%s>\r\n", r.text(rcpt.Address.String()))
-		rcpt.explain(b, r.text(rcpt.Diagnostic))
+		if rcpt.Diagnostic != "" {
+			fold(b, r.text(rcpt.speaker()+" says: "+rcpt.Diagnostic))
+		}
+		if !rcpt.RetryUntil.IsZero() {
+			fmt.Fprintf(b, "    It will be tried until %s.\r\n", rcpt.RetryUntil.Format(dateLayout))
+		}
 	}
 	if n > textRecipients {
 		fmt.Fprintf(b, "\r\nand %d more.\r\n", n-textRecipients)
 	}
 }
 
-func (rcpt *Recipient) explain(b *bytes.Buffer, reply string) {
-	who := "This host says: "
-	if rcpt.RemoteMTA != "" {
-		who = "The host " + rcpt.RemoteMTA + " says: "
+func (rcpt *Recipient) speaker() string {
+	if rcpt.RemoteMTA == "" {
+		return "This host"
 	}
-	if reply != "" {
-		fold(b, who+reply)
-	}
-	if !rcpt.RetryUntil.IsZero() {
-		fmt.Fprintf(b, "    It will be tried until %s.\r\n", rcpt.RetryUntil.Format(dateLayout))
-	}
+	return "The host " + rcpt.RemoteMTA
 }
 
 // fold writes a paragraph, indented, in lines.
 func fold(b *bytes.Buffer, text string) {
 	width := 0
 	for word := range strings.FieldsSeq(text) {
-		word = word[:min(len(word), maxTextLine)]
 		if width > 0 && width+1+len(word) > widthOfTextLine {
 			b.WriteString("\r\n")
 			width = 0
@@ -198,8 +195,8 @@ func (r *Report) text(s string) string {
 		}
 		return c
 	}, s)
-	if len(s) > maxDiagnostic {
-		s = strings.ToValidUTF8(s[:maxDiagnostic], "") + "..."
+	if len(s) > maxWords {
+		s = strings.ToValidUTF8(s[:maxWords], "") + "..."
 	}
 	return s
 }
