@@ -18,7 +18,7 @@ import (
 
 const (
 	killDir    = "POSTHOUSE_SPOOL_KILL_DIR"    // set: this process is the one that is killed, with its spool there
-	killRounds = "POSTHOUSE_SPOOL_KILL_ROUNDS" // how often; unset: 5
+	killRounds = "POSTHOUSE_SPOOL_KILL_ROUNDS" // how often; unset: 3
 )
 
 // TestKilledAnywhere kills a process with -9 while sessions commit and workers settle, again and again, and audits after each time:
@@ -28,7 +28,7 @@ func TestKilledAnywhere(t *testing.T) {
 		victim(t, dir)
 		return
 	}
-	rounds := 5
+	rounds := 3
 	if s := os.Getenv(killRounds); s != "" {
 		var err error
 		if rounds, err = strconv.Atoi(s); err != nil {

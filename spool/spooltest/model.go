@@ -13,7 +13,7 @@ import (
 )
 
 // randomSteps is the length of a random history.
-const randomSteps = 400
+const randomSteps = 300
 
 // model is a spool as simple as it can be said: what each recipient's state must be.
 type model struct {
