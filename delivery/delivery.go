@@ -65,7 +65,7 @@ type Options struct {
 	WarnAfter   time.Duration   // when the sender hears of a delay; 0: 4 hours
 
 	Workers        int // attempts at the same time; 0: 200
-	PerDestination int // of them, to one destination; 0: 20
+	PerDestination int // of them, to one destination that is not our own mailboxes; 0: 20
 
 	// Sign makes the fields that sign a notice of ours, from an address at the domain; nil: none.
 	Sign func(domain string, content io.ReaderAt, size int64) ([]byte, error)

@@ -79,6 +79,9 @@ func (m *Mover) Destination(from, to mail.Address) string {
 	return h.String()
 }
 
+// localDestination is the Destination of our own mailboxes.
+var localDestination = hop.Hop{Kind: hop.Local}.String()
+
 // parking is the transport of hop.Dead.
 type parking struct{}
 

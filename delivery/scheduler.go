@@ -15,6 +15,7 @@ const (
 
 	leaseTime   = 30 * time.Minute // renewed while a job is under way; a restart ends all leases anyway
 	maxBatch    = 256              // jobs of one Take
+	localAtOnce = 64               // workers for our own mailboxes: who waits for the same disk shares its syncs
 	perWorker   = 4                // jobs for which another worker is worth its connection
 	troubleTime = time.Second      // after an error of the spool that may pass
 )
@@ -133,6 +134,9 @@ func (s *scheduler) room(destination string) int {
 	limit := 1
 	if s.n < s.opts.Workers/2 {
 		limit = s.opts.PerDestination
+		if destination == localDestination {
+			limit = localAtOnce
+		}
 	}
 	return min(limit-s.busy[destination], s.opts.Workers-s.n)
 }

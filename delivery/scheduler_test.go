@@ -15,6 +15,13 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+func TestRoomForLocal(t *testing.T) {
+	s := newScheduler(&Mover{opts: Options{Workers: 200, PerDestination: 5}}, nil)
+	if got := s.room("local"); got != localAtOnce {
+		t.Errorf("room for %d", got)
+	}
+}
+
 func TestWorkersFor(t *testing.T) {
 	for _, c := range []struct{ jobs, room, want int }{{1, 5, 1}, {4, 5, 1}, {5, 5, 2}, {100, 5, 5}, {100, 2, 2}, {100, 0, 1}, {100, -3, 1}} {
 		if got := workersFor(c.jobs, c.room); got != c.want {
