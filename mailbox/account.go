@@ -78,6 +78,7 @@ type account struct {
 	nextBlob BlobID
 	staged   map[BlobID]*staged
 	reading  map[BlobID]int // open contents
+	dying    map[BlobID]bool
 	watchers map[*watcher]struct{}
 	sweeping bool // the sweeper is at work
 	again    bool // and has more to do
@@ -102,6 +103,9 @@ func OpenSQLite(o Options) (*SQLite, error) {
 		o.Clock = time.Now
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := removeLeftovers(o.Dir); err != nil {
 		return nil, err
 	}
 	s := &SQLite{opts: o, accounts: make(map[mail.AccountID]*account), open: make(map[*account]struct{}), done: make(chan struct{})}
@@ -143,7 +147,7 @@ func (s *SQLite) retain(id mail.AccountID) (*account, error) {
 		sum := sha256.Sum256([]byte(name))
 		a = &account{
 			store: s, id: id, dir: filepath.Join(s.opts.Dir, hex.EncodeToString(sum[:1]), name),
-			staged: make(map[BlobID]*staged), reading: make(map[BlobID]int), watchers: make(map[*watcher]struct{}),
+			staged: make(map[BlobID]*staged), reading: make(map[BlobID]int), dying: make(map[BlobID]bool), watchers: make(map[*watcher]struct{}),
 			pending: &layer{},
 		}
 		s.accounts[id] = a
@@ -239,9 +243,9 @@ func (a *account) openDB() error {
 	return nil
 }
 
-// makeDir makes an account's directory, durably.
+// makeDir makes an account's directory, durably, before there is a database in it.
 func makeDir(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, fileName)); err == nil {
 		return nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -265,18 +269,40 @@ func (s *SQLite) Remove(_ context.Context, id mail.AccountID) error {
 	defer a.release()
 	err = a.shut()
 	s.mu.Lock()
-	delete(s.accounts, id)
+	s.forget(a)
 	s.mu.Unlock()
-	s.cache.forget(a)
-	return errors.Join(err, os.RemoveAll(a.dir), syncParent(a.dir))
+	return errors.Join(err, removeDir(a.dir))
 }
 
-func syncParent(dir string) error {
-	parent := filepath.Dir(dir)
-	if _, err := os.Stat(parent); errors.Is(err, os.ErrNotExist) {
-		return nil
+// removedMark is before the names of directories that are being removed; no account's ID begins with it.
+const removedMark = "."
+
+// removeDir removes an account's directory: first its name, at once, since half a database is worse than all or none of it.
+func removeDir(dir string) error {
+	parent, name := filepath.Split(dir)
+	removed := filepath.Join(parent, removedMark+name)
+	if err := os.RemoveAll(removed); err != nil {
+		return err
 	}
-	return (vfs.OS{}).SyncDir(parent)
+	if err := os.Rename(dir, removed); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	if err := (vfs.OS{}).SyncDir(parent); err != nil {
+		return err
+	}
+	return os.RemoveAll(removed)
+}
+
+// removeLeftovers goes on with removals that a crash cut short.
+func removeLeftovers(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, "*", removedMark+"*"))
+	for _, name := range left {
+		err = errors.Join(err, os.RemoveAll(name))
+	}
+	return err
 }
 
 // shut closes the account for good, once nobody needs its database.

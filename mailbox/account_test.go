@@ -347,3 +347,58 @@ func TestStagedIsBounded(t *testing.T) {
 		check(t, content.Close())
 	}
 }
+
+func TestBoxesAreBounded(t *testing.T) {
+	s := start(t, Options{})
+	defer s.Close()
+	a := take(t, s, "alice")
+	base := a.(*handle).base
+	for id := BoxID(1000); base.countBoxes() < MaxBoxes-1; id++ {
+		base.boxes[id] = &box{Box: Box{ID: id, Name: fmt.Sprint("box", id)}}
+		base.names[base.boxes[id].Name] = id
+	}
+	if _, err := a.Apply(t.Context(), CreateBox{Name: "one/two"}); !errors.Is(err, ErrLimit) {
+		t.Errorf("%v", err)
+	}
+	if _, err := a.Apply(t.Context(), CreateBox{Name: "one"}, DeleteBox{Name: "one"}, CreateBox{Name: "two"}); err != nil {
+		t.Error(err)
+	}
+	if _, err := a.Apply(t.Context(), CreateBox{Name: "three"}); !errors.Is(err, ErrLimit) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestRemoveIsWhole(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, Options{Dir: dir})
+	a := take(t, s, "alice")
+	file(t, a, 1, 1)
+	check(t, a.Close())
+	check(t, s.Remove(t.Context(), "alice"))
+	check(t, s.Remove(t.Context(), "alice"))
+	left := func() []string {
+		names, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+		check(t, err)
+		hidden, err := filepath.Glob(filepath.Join(dir, "*", ".*"))
+		check(t, err)
+		return append(names, hidden...)
+	}
+	if names := left(); names != nil {
+		t.Errorf("%v is left", names)
+	}
+	a = take(t, s, "alice")
+	file(t, a, 1, 2)
+	check(t, a.Close())
+	check(t, s.Close())
+	name := left()[0]
+	check(t, os.Rename(name, filepath.Join(filepath.Dir(name), removedMark+"alice"))) // as a crash leaves it
+	s = start(t, Options{Dir: dir})
+	if names := left(); names != nil {
+		t.Errorf("%v is left", names)
+	}
+	a = take(t, s, "alice")
+	if b, err := a.Box(t.Context(), Inbox); err != nil || b.Messages != 0 {
+		t.Errorf("%+v, %v", b, err)
+	}
+	check(t, s.Close())
+}

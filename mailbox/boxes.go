@@ -92,7 +92,7 @@ func (c *change) checkSpecial(use SpecialUse) error {
 
 // makeBox makes one box, in the place of a level of that name.
 func (c *change) makeBox(name string, special SpecialUse) (*box, error) {
-	if len(c.all()) >= MaxBoxes {
+	if c.countBoxes() >= MaxBoxes {
 		return nil, ErrLimit
 	}
 	if level := c.byName(name); level != nil {

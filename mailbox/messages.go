@@ -207,9 +207,8 @@ func (c *change) transfer(messages []Message, result Result, from, to BoxID) (Re
 			bit := left & -left
 			there, known := bitOf[bit]
 			if !known {
-				keyword := source.keywords[bits.TrailingZeros64(uint64(bit))-FirstKeyword]
 				var err error
-				if there, err = target.flags(Marks{Keywords: []string{keyword}}, true); err != nil {
+				if there, err = target.flags(source.keywordOf(bit), true); err != nil {
 					return Result{}, err
 				}
 				bitOf[bit] = there
@@ -223,6 +222,15 @@ func (c *change) transfer(messages []Message, result Result, from, to BoxID) (Re
 		result.UIDs = result.UIDs.Append(uid)
 	}
 	return result, nil
+}
+
+// keywordOf is the keyword of a bit; nothing for one that the box does not know.
+func (b *box) keywordOf(bit Flags) Marks {
+	i := bits.TrailingZeros64(uint64(bit)) - FirstKeyword
+	if i >= len(b.keywords) {
+		return Marks{}
+	}
+	return Marks{Keywords: b.keywords[i : i+1]}
 }
 
 // expunge removes the messages that are marked Deleted.

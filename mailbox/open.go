@@ -18,6 +18,10 @@ import (
 // Open is Account. What it reads is the header and the first chunk: most messages have no more.
 func (a *account) Open(ctx context.Context, id BlobID) (mail.Content, error) {
 	a.mu.Lock()
+	if a.dying[id] {
+		a.mu.Unlock()
+		return nil, ErrNoBlob
+	}
 	a.reading[id]++
 	a.mu.Unlock()
 	a.retain()

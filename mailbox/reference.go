@@ -58,6 +58,9 @@ func countReferences(conn *sqlite.Conn, blobs []BlobID, delta int64) error {
 			if err != nil {
 				return err
 			}
+			if delta > 0 && conn.Changes() != int(last-first)+1 {
+				return fmt.Errorf("%w: a content between %d and %d is missing", ErrCorrupt, first, last)
+			}
 		}
 		blobs = again
 	}

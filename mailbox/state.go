@@ -90,6 +90,23 @@ func (l *layer) all() map[BoxID]*box {
 	return all
 }
 
+// countBoxes counts them without looking at each.
+func (l *layer) countBoxes() int {
+	if l.under == nil {
+		return len(l.boxes)
+	}
+	n := l.under.countBoxes()
+	for id, b := range l.boxes {
+		switch was := l.under.find(id); {
+		case was == nil && b != nil:
+			n++
+		case was != nil && b == nil:
+			n--
+		}
+	}
+	return n
+}
+
 func (l *layer) isSubscribed(name string) bool {
 	for ; l != nil; l = l.under {
 		if is, ok := l.subscribed[name]; ok {

@@ -47,11 +47,11 @@ func (a *account) nextSweep() bool {
 
 // sweepAll goes on until nothing is left. Each step is a transaction of its own, so that others get their turn.
 func (a *account) sweepAll() error {
-	for _, step := range [...]func(*sqlite.Conn) (bool, error){a.takeBack, a.deleteDead} {
+	for _, step := range [...]func(*db.Tx) (bool, error){takeBack, a.deleteDead} {
 		for more := true; more; {
 			err := a.with(func(d *db.DB) error {
 				return d.Write(context.Background(), func(tx *db.Tx) (err error) {
-					more, err = step(tx.Conn)
+					more, err = step(tx)
 					return err
 				})
 			})
@@ -64,10 +64,10 @@ func (a *account) sweepAll() error {
 }
 
 // takeBack takes back the references in one row of garbage.
-func (a *account) takeBack(conn *sqlite.Conn) (more bool, err error) {
+func takeBack(tx *db.Tx) (more bool, err error) {
 	var id int64
 	var blobs []BlobID
-	err = rows(conn, "SELECT id, blobs FROM garbage ORDER BY id LIMIT 1", func(s *sqlite.Stmt) (err error) {
+	err = rows(tx.Conn, "SELECT id, blobs FROM garbage ORDER BY id LIMIT 1", func(s *sqlite.Stmt) (err error) {
 		id = s.ColumnInt64(0)
 		blobs, err = parseBlobs(columnBytes(s, 1))
 		return err
@@ -75,10 +75,10 @@ func (a *account) takeBack(conn *sqlite.Conn) (more bool, err error) {
 	if err != nil || id == 0 {
 		return false, err
 	}
-	if err := countReferences(conn, blobs, -1); err != nil {
+	if err := countReferences(tx.Conn, blobs, -1); err != nil {
 		return false, err
 	}
-	return true, exec(conn, "DELETE FROM garbage WHERE id = ?", id)
+	return true, exec(tx.Conn, "DELETE FROM garbage WHERE id = ?", id)
 }
 
 // One step of deleteDead.
@@ -88,53 +88,71 @@ const (
 )
 
 // deleteDead deletes contents without references, but those that are staged or being read.
-func (a *account) deleteDead(conn *sqlite.Conn) (more bool, err error) {
+func (a *account) deleteDead(tx *db.Tx) (more bool, err error) {
 	a.mu.RLock()
 	limit := sweepBlobs + len(a.staged) + len(a.reading)
 	a.mu.RUnlock()
 	var dead []BlobID
-	err = rows(conn, "SELECT blob FROM content WHERE refs = 0 ORDER BY blob LIMIT ?", func(s *sqlite.Stmt) error {
-		if id := BlobID(s.ColumnInt64(0)); !a.isWanted(id) {
-			dead = append(dead, id)
-		}
+	err = rows(tx.Conn, "SELECT blob FROM content WHERE refs = 0 ORDER BY blob LIMIT ?", func(s *sqlite.Stmt) error {
+		dead = append(dead, BlobID(s.ColumnInt64(0)))
 		return nil
 	}, int64(limit))
+	if err != nil {
+		return false, err
+	}
+	dead = a.condemn(dead)
+	settled := func() { a.pardon(dead) }
+	tx.OnCommit(settled)
+	tx.OnAbort(settled)
 	chunks := 0
 	for _, id := range dead {
-		if err != nil || chunks >= sweepChunks {
-			return true, err
+		if chunks >= sweepChunks {
+			return true, nil
 		}
-		var n int
-		n, err = deleteContent(conn, id)
+		n, err := deleteContent(tx.Conn, id)
+		if err != nil {
+			return false, err
+		}
 		chunks += n
 	}
-	return len(dead) >= sweepBlobs || chunks >= sweepChunks, err
+	return len(dead) >= sweepBlobs || chunks >= sweepChunks, nil
 }
 
-// isWanted tells whether content without references is kept for now.
-func (a *account) isWanted(id BlobID) bool {
+// condemn picks those that nobody wants; until pardon nobody can open them, who might read rows that are about to go.
+func (a *account) condemn(dead []BlobID) (unwanted []BlobID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.reading[id] > 0 {
-		a.skipped = true
-		return true
+	for _, id := range dead {
+		switch {
+		case a.reading[id] > 0:
+			a.skipped = true
+		case a.staged[id] == nil:
+			a.dying[id] = true
+			unwanted = append(unwanted, id)
+		}
 	}
-	return a.staged[id] != nil
+	return unwanted
 }
 
-// deleteContent deletes a content; if it has many chunks, some of them.
+func (a *account) pardon(dead []BlobID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, id := range dead {
+		delete(a.dying, id)
+	}
+}
+
+// deleteContent deletes a content; if it has many chunks, some of them, but always the rows by which it is found.
 func deleteContent(conn *sqlite.Conn, id BlobID) (chunks int, err error) {
+	for _, query := range [...]string{"DELETE FROM header WHERE blob = ?", "DELETE FROM facts WHERE blob = ?"} {
+		if err := exec(conn, query, int64(id)); err != nil {
+			return 0, err
+		}
+	}
 	err = exec(conn, "DELETE FROM chunk WHERE key IN (SELECT key FROM chunk WHERE key BETWEEN ? AND ? LIMIT ?)",
 		chunkKey(id, 0), chunkKey(id+1, 0)-1, sweepChunks)
 	if chunks = conn.Changes(); err != nil || chunks == sweepChunks {
 		return chunks, err
 	}
-	for _, query := range [...]string{
-		"DELETE FROM facts WHERE blob = ?", "DELETE FROM header WHERE blob = ?", "DELETE FROM content WHERE blob = ?",
-	} {
-		if err := exec(conn, query, int64(id)); err != nil {
-			return chunks, err
-		}
-	}
-	return chunks, nil
+	return chunks, exec(conn, "DELETE FROM content WHERE blob = ?", int64(id))
 }

@@ -160,6 +160,43 @@ func contentOutlivesItsMessages(h *house) {
 	}
 }
 
+// openWhileDeleted opens contents that are just being deleted: each is there in whole, or not at all.
+func openWhileDeleted(h *house) {
+	inbox := h.box("INBOX").ID
+	noise := make([]byte, 200_000)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	text := "\r\n" + string(noise)
+	whole := 0
+	for range 40 {
+		id := h.stage(text)
+		h.do(mailbox.Add{Box: inbox, Blob: id, Marks: makeMarks(`\Deleted`)})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for {
+				c, err := h.Open(h.Context(), id)
+				if errors.Is(err, mailbox.ErrNoBlob) {
+					return
+				}
+				if err != nil {
+					h.Error(err)
+					return
+				}
+				got, err := io.ReadAll(io.NewSectionReader(c, 0, c.Size()))
+				if err != nil || string(got) != text {
+					h.Errorf("%d octets, %v", len(got), err)
+				}
+				whole++
+				h.check(c.Close())
+			}
+		})
+		h.do(mailbox.Expunge{Box: inbox, UIDs: mailbox.AllUIDs()})
+		wg.Wait()
+	}
+	if whole == 0 {
+		h.Error("none was read")
+	}
+}
+
 func discard(h *house) {
 	inbox := h.box("INBOX").ID
 	for _, size := range []int{100, 2 << 20} {

@@ -49,6 +49,7 @@ func Run(t *testing.T, open Opener) {
 		{"Contents", contents},
 		{"ContentIsShared", contentIsShared},
 		{"ContentOutlivesItsMessages", contentOutlivesItsMessages},
+		{"OpenWhileDeleted", openWhileDeleted},
 		{"Discard", discard},
 		{"StageFails", stageFails},
 		{"Facts", facts},
