@@ -167,12 +167,12 @@ func openWhileDeleted(h *house) {
 	rand.NewChaCha8([32]byte{}).Read(noise)
 	text := "\r\n" + string(noise)
 	whole := 0
-	for range 40 {
+	for i := range 60 {
 		id := h.stage(text)
 		h.do(mailbox.Add{Box: inbox, Blob: id, Marks: makeMarks(`\Deleted`)})
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			for {
+			for range i % 6 { // whoever opens it again and again keeps it
 				c, err := h.Open(h.Context(), id)
 				if errors.Is(err, mailbox.ErrNoBlob) {
 					return
