@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"posthouse/imapd/wire"
+	"posthouse/mail/mime"
 )
 
 // Limits of a server. A zero field means the default beside it.
@@ -36,21 +37,21 @@ func (l Limits) withDefaults() Limits {
 
 // Limits of one session.
 const (
-	maxFailedLogins  = 4   // then BYE
-	maxEarlyErrors   = 10  // commands answered BAD before authentication; then BYE
-	maxErrors        = 100 // the same afterwards
-	maxIDPairs       = 30  // RFC 2971 §3.3
-	maxIDField       = 30
-	maxIDValue       = 1024
-	maxSectionDepth  = 100 // as mime.MaxDepth
-	maxFetchItems    = 200
-	maxSearchKeys    = 1000
-	maxSearchStrings = 50 // that are looked for in bodies at a time
-	maxPatterns      = 100
-	maxFieldNames    = 200
-	maxFlags         = 100 // in one command
-	maxLinger        = 64 << 10
-	lingerTime       = time.Second
+	maxFailedLogins  = 4             // then BYE
+	maxEarlyErrors   = 10            // commands answered BAD before authentication; then BYE
+	maxErrors        = 100           // the same afterwards
+	maxIDPairs       = 30            // RFC 2971 §3.3
+	maxIDField       = 30            // octets; RFC 2971 §3.3
+	maxIDValue       = 1024          // octets; RFC 2971 §3.3
+	maxSectionDepth  = mime.MaxDepth // part numbers of a section
+	maxFetchItems    = 200           // of one FETCH
+	maxSearchKeys    = 1000          // of one SEARCH
+	maxSearchStrings = 50            // of one SEARCH that are looked for in bodies
+	maxPatterns      = 100           // of one LIST
+	maxFieldNames    = 200           // of one HEADER.FIELDS
+	maxFlags         = 100           // keywords in one command
+	maxLinger        = 64 << 10      // octets read after our last word
+	lingerTime       = time.Second   // for which they are read
 )
 
 // earlyLimits hold before authentication, when memory is given to strangers. A SASL response may take 4 KiB (RFC 4422 names none;

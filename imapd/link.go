@@ -131,8 +131,8 @@ func (l *link) secure() bool {
 	return isTLS
 }
 
-// linger reads on for a moment after our last word: closing a connection with unread octets would take that back from a client that has
-// not read it yet (RFC 1122 §4.2.2.13).
+// linger reads on for a moment after our last word: a connection that is closed with unread octets is reset, and the client may lose
+// what it has not read yet.
 func (l *link) linger() {
 	half, ok := l.conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil || l.conn.SetReadDeadline(time.Now().Add(lingerTime)) != nil {

@@ -82,7 +82,6 @@ var (
 	errItem           = bad("Unknown data item")
 	errKey            = bad("Unknown search key")
 	errFlag           = bad("Not a flag that can be set")
-	errAgain          = bad("Given twice")
 	errRecursive      = bad("RECURSIVEMATCH needs another selection option")
 	errServerBug      = no("SERVERBUG", "Internal error")
 )

@@ -257,6 +257,9 @@ func TestScriptsInsideTLS(t *testing.T) {
 		if strings.Contains(s.Name, "starttls") || !o.AllowPlaintextAuth || o.Limits.Sessions+o.Limits.SessionsPerNetwork > 0 {
 			t.Skip("it is about what is outside")
 		}
+		if testing.Short() && strings.HasSuffix(s.Name, "/big.txtar") {
+			t.Skip("it is played without TLS")
+		}
 		l := listen(t)
 		serve(t, NewServer(o), tls.NewListener(l, testTLS(t)))
 		return transcript.Options{

@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	goparser "go/parser"
 	"go/token"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -109,16 +110,20 @@ func TestEverySentinelHasAReply(t *testing.T) {
 // sentinels are the exported errors that a package makes by errors.New, with their texts.
 func sentinels(t *testing.T, dir string) map[string]string {
 	t.Helper()
-	packages, err := goparser.ParseDir(token.NewFileSet(), dir, nil, 0) //nolint:staticcheck // no build tags matter here
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	found := map[string]string{}
-	for name, p := range packages {
-		if strings.HasSuffix(name, "_test") {
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
 			continue
 		}
-		ast.Inspect(p, func(n ast.Node) bool {
+		parsed, err := goparser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
 			spec, ok := n.(*ast.ValueSpec)
 			if !ok || len(spec.Values) != 1 || !strings.HasPrefix(spec.Names[0].Name, "Err") {
 				return true

@@ -157,7 +157,11 @@ func (c *clientModel) compare(v *view) {
 // Whatever other sessions do, and whenever the client may be told, its sequence numbers are the view's, and when all may be told the
 // client knows what the store has.
 func TestViewAgainstModel(t *testing.T) {
-	for seed := range uint64(300) {
+	seeds := uint64(300)
+	if testing.Short() {
+		seeds = 60
+	}
+	for seed := range seeds {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
 			store := &storeModel{rand: r, uidNext: 1}
