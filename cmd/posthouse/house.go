@@ -20,6 +20,7 @@ import (
 	"posthouse/imapd"
 	"posthouse/internal/config"
 	"posthouse/internal/dns"
+	"posthouse/internal/vfs"
 	"posthouse/mail"
 	"posthouse/mailbox"
 	"posthouse/mta"
@@ -90,6 +91,9 @@ func (h *house) close() error {
 // lockDir makes sure that no other process has the house.
 func (h *house) lockDir() error {
 	if err := os.MkdirAll(h.dir, 0o700); err != nil {
+		return err
+	}
+	if err := (vfs.OS{}).SyncDir(filepath.Dir(h.dir)); err != nil { // what is promised lies below it
 		return err
 	}
 	f, err := os.OpenFile(filepath.Join(h.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)

@@ -91,13 +91,15 @@ func (k *dkimKeys) signer(domain string) *dkim.Signer {
 	return k.signers[domain]
 }
 
-// sign makes the DKIM-Signature fields of a notice of ours; none if the domain has no keys.
+// sign makes the DKIM-Signature fields of a notice of ours. Notices are from our host, whose domain is the one above it that is ours
+// (relaxed alignment: RFC 7489 §3.1.1); none if there is none.
 func (k *dkimKeys) sign(domain string, content io.ReaderAt, size int64) ([]byte, error) {
-	s := k.signer(domain)
-	if s == nil {
-		return nil, nil
+	for above := true; above; _, domain, above = strings.Cut(domain, ".") {
+		if s := k.signer(domain); s != nil {
+			return s.Sign(content, size)
+		}
 	}
-	return s.Sign(content, size)
+	return nil, nil
 }
 
 // load reads a domain's keys, and makes them if there are none.

@@ -277,6 +277,9 @@ func TestUnknownRecipientComesBackAsDSN(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, dsn)
 		}
 	}
+	if n := len(m.Header["Dkim-Signature"]); n != 2 {
+		t.Errorf("%d signatures on the notice", n)
+	}
 	if bytes.Contains(dsn, []byte("Final-Recipient: rfc822; bob@south.test")) {
 		t.Error("the notice speaks of a recipient who got the letter")
 	}
