@@ -42,7 +42,7 @@ bench: ## benchmarks of the hot paths
 
 fuzz: ## every fuzzer for $(FUZZTIME)
 	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
-		echo "$$p $$f"; go test -run xxx -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done
+		echo "$$p $$f"; go test -run xxx -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p; done; done
 
 crash: ## crashes at every sync point, and rounds of kill -9 with an audit, longer than in make test
 	POSTHOUSE_CRASH_ROUNDS=50 go test -count=1 -timeout 30m -v -run 'Crash|Kill' ./spool/... ./mailbox/... ./cmd/...

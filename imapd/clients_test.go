@@ -1,5 +1,3 @@
-//go:build peers
-
 package imapd
 
 import (
@@ -11,23 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"posthouse/internal/testkit"
 	"posthouse/mail"
 	"posthouse/mailbox"
 )
-
-// need is a program that a test runs; without it the test is skipped, but where peers are required.
-func need(t *testing.T, name string) string {
-	t.Helper()
-	program, err := exec.LookPath(name)
-	if err == nil {
-		return program
-	}
-	if os.Getenv("POSTHOUSE_REQUIRE_PEERS") != "" {
-		t.Fatal(err)
-	}
-	t.Skip("no ", name, ": ", err)
-	return ""
-}
 
 func run(t *testing.T, program string, args ...string) string {
 	t.Helper()
@@ -59,7 +44,7 @@ func bobsAccount(t *testing.T, o Options) mailbox.Account {
 }
 
 func TestCurl(t *testing.T) {
-	curl := need(t, "curl")
+	curl := testkit.Peer(t, "curl")
 	o := testOptions(t)
 	fill(t, bobsAccount(t, o), 3)
 	_, addr := start(t, o)
@@ -86,7 +71,7 @@ func TestCurl(t *testing.T) {
 }
 
 func TestMbsync(t *testing.T) {
-	mbsync := need(t, "mbsync")
+	mbsync := testkit.Peer(t, "mbsync")
 	o := testOptions(t)
 	account := bobsAccount(t, o)
 	fill(t, account, 500)

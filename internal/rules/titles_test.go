@@ -4,6 +4,7 @@ package rules
 func titles() map[int]string {
 	return map[int]string{
 		1035: "Domain names: implementation and specification",
+		1122: "Requirements for Internet Hosts: Communication Layers",
 		1864: "The Content-MD5 Header Field",
 		1870: "SMTP Service Extension for Message Size Declaration",
 		2033: "Local Mail Transfer Protocol",
