@@ -282,15 +282,18 @@ func (d *DB) commit(group []*write) error {
 		}
 		return nil
 	}
-	if !d.writer.AutocommitEnabled() {
-		err = errors.Join(err, d.exec("ROLLBACK"))
-	}
 	err = classify(err)
-	abort(group, err)
-	if errors.Is(err, ErrFull) {
-		return nil
+	var stuck error
+	if !d.writer.AutocommitEnabled() {
+		if stuck = d.exec("ROLLBACK"); stuck != nil {
+			stuck = fmt.Errorf("%w: %w: %w", ErrFailed, err, stuck)
+		}
 	}
-	return err
+	abort(group, err)
+	if errors.Is(err, ErrFailed) || errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	return stuck // nil: no space, or another process has the lock; the next one may succeed
 }
 
 func abort(group []*write, err error) {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -108,6 +109,65 @@ func TestCancelledWriterLeavesTheQueue(t *testing.T) {
 	wg.Wait()
 	if n := count(t, d); n != 1 {
 		t.Errorf("%d rows", n)
+	}
+}
+
+// Another process may hold the lock longer than we wait: that write fails, and the next one does not.
+func TestForeignLockIsNotTheEnd(t *testing.T) {
+	d := open(t)
+	d.writer.SetBusyTimeout(time.Millisecond)
+	other, err := sqlite.OpenConn(d.opts.Path, sqlite.OpenReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := sqlitex.ExecuteTransient(other, "BEGIN IMMEDIATE", nil); err != nil {
+		t.Fatal(err)
+	}
+	write := func(k int) error {
+		return d.Write(context.Background(), func(tx *Tx) error { return insert(tx, k) })
+	}
+	if err := write(1); sqlite.ErrCode(err).ToPrimary() != sqlite.ResultBusy {
+		t.Errorf("%v", err)
+	}
+	if err := sqlitex.ExecuteTransient(other, "ROLLBACK", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(1); err != nil || d.Failed() != nil {
+		t.Errorf("%v, %v", err, d.Failed())
+	}
+}
+
+// A full database refuses, is read as before, and takes more when there is room.
+func TestFull(t *testing.T) {
+	d := open(t)
+	limit := func(pages int) {
+		if err := pragma(d.writer, fmt.Sprintf("max_page_count=%d", pages)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	big := func(k int) error {
+		return d.Write(context.Background(), func(tx *Tx) error {
+			return sqlitex.Execute(tx.Conn, "INSERT INTO t VALUES(?, zeroblob(100000))", &sqlitex.ExecOptions{Args: []any{k}})
+		})
+	}
+	limit(40)
+	n := int64(0)
+	for ; ; n++ {
+		err := big(int(n))
+		if errors.Is(err, ErrFull) {
+			break
+		}
+		if err != nil || n > 10 {
+			t.Fatal(n, err)
+		}
+	}
+	if got := count(t, d); got != n {
+		t.Errorf("%d rows, want %d", got, n)
+	}
+	limit(1000)
+	if err := big(99); err != nil {
+		t.Error(err)
 	}
 }
 
