@@ -115,13 +115,14 @@ func (r *factReader) readOne(facts, headers *cursor, id BlobID) error {
 	if err != nil || !found {
 		return err
 	}
-	f := Facts{Blob: id, Size: facts.ColumnInt64(1)}
+	r.facts = append(r.facts, Facts{Blob: id, Size: facts.ColumnInt64(1)})
+	f := &r.facts[len(r.facts)-1]
 	column := 2
 	for _, c := range factColumns {
 		if r.want&c.want == 0 {
 			continue
 		}
-		if err := c.set(&f, r.take(facts, column)); err != nil {
+		if err := c.set(f, r.take(facts, column)); err != nil {
 			return fmt.Errorf("%w: the facts of content %d: %w", ErrCorrupt, id, err)
 		}
 		column++
@@ -135,7 +136,6 @@ func (r *factReader) readOne(facts, headers *cursor, id BlobID) error {
 			f.Header = r.take(headers, 1)
 		}
 	}
-	r.facts = append(r.facts, f)
 	return nil
 }
 
