@@ -269,23 +269,31 @@ func TestStorageErrors(t *testing.T) {
 	}
 }
 
-// TestFullDisk fills the database up to a limit of pages: what does not fit is refused, what was there stays, and when there is room
-// again all goes on.
+// limitPages makes a database full at a number of pages.
+func limitPages(t *testing.T, a Account, pages int) {
+	t.Helper()
+	check(t, a.(*handle).with(func(d *db.DB) error {
+		return d.Write(t.Context(), func(tx *db.Tx) error {
+			return sqlitex.ExecuteTransient(tx.Conn, fmt.Sprint("PRAGMA max_page_count=", pages), nil)
+		})
+	}))
+}
+
+// bigLetter is a message of 400 KiB that does not compress.
+func bigLetter() string {
+	noise := make([]byte, 400<<10)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	return "Subject: big\r\n\r\n" + string(noise)
+}
+
+// TestFullDisk fills the database up: what does not fit is refused, what was there stays, and when there is room again all goes on.
 func TestFullDisk(t *testing.T) {
 	s := start(t, Options{})
 	defer s.Close()
 	a := take(t, s, "alice")
 	file(t, a, 1, 10)
-	limit := func(pages string) {
-		t.Helper()
-		check(t, a.(*handle).with(func(d *db.DB) error {
-			return d.Write(t.Context(), func(tx *db.Tx) error { return sqlitex.ExecuteTransient(tx.Conn, "PRAGMA max_page_count="+pages, nil) })
-		}))
-	}
-	limit("60")
-	noise := make([]byte, 400<<10) // does not compress
-	rand.NewChaCha8([32]byte{}).Read(noise)
-	big := "Subject: big\r\n\r\n" + string(noise)
+	limitPages(t, a, 60)
+	big := bigLetter()
 	id, err := a.Stage(t.Context(), strings.NewReader(big))
 	check(t, err)
 	for range 3 {
@@ -301,13 +309,78 @@ func TestFullDisk(t *testing.T) {
 		_, err := a.Apply(t.Context(), SetFlags{Box: 1, UIDs: AllUIDs(), Op: ReplaceFlags, Marks: Marks{System: Seen}})
 		check(t, err)
 	}
-	limit("100000")
+	limitPages(t, a, 100_000)
 	applied, err := a.Apply(t.Context(), Add{Box: 1, Blob: id, Key: "key"})
 	check(t, err)
 	if applied.Results[0].Duplicate || applied.Results[0].UIDs.String() != "11" {
 		t.Errorf("%+v", applied)
 	}
 	file(t, a, 1, 1)
+}
+
+// TestFullDiskForMany has writers share transactions that fail as a whole: what each was told is what is there, before and after a
+// restart.
+func TestFullDiskForMany(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, Options{Dir: dir})
+	a := take(t, s, "alice")
+	limitPages(t, a, 150)
+	big := bigLetter()
+	var mu sync.Mutex
+	told := make(map[UID]int64) // UID → size
+	full := 0
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 30 {
+				text := fmt.Sprintf("Subject: %d.%d\r\n\r\n", i, j)
+				if (i+j)%4 == 0 {
+					text = big
+				}
+				id, err := a.Stage(t.Context(), strings.NewReader(text))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				applied, err := a.Apply(t.Context(), Add{Box: 1, Blob: id}, SetFlags{Box: 1, UIDs: AllUIDs(), Marks: Marks{System: Seen}})
+				mu.Lock()
+				if errors.Is(err, ErrFull) {
+					full++
+				} else if err != nil {
+					t.Error(err)
+				} else if uid := applied.Results[0].UIDs[0].First; told[uid] != 0 {
+					t.Errorf("UID %d was given twice", uid)
+				} else {
+					told[uid] = int64(len(text))
+				}
+				mu.Unlock()
+				a.Discard(id)
+			}
+		})
+	}
+	wg.Wait()
+	if full == 0 || len(told) < 10 {
+		t.Errorf("%d were refused, %d filed", full, len(told))
+	}
+	for range 2 {
+		snapshot, err := a.Snapshot(t.Context(), 1)
+		check(t, err)
+		if snapshot.Len() != len(told) || snapshot.Box.Unseen != 0 {
+			t.Errorf("%+v; %d were filed", snapshot.Box, len(told))
+		}
+		for _, m := range snapshot.All() {
+			content, err := a.Open(t.Context(), m.Blob)
+			check(t, err)
+			if content.Size() != told[m.UID] || m.Size != told[m.UID] {
+				t.Errorf("UID %d: %d octets; want %d", m.UID, content.Size(), told[m.UID])
+			}
+			check(t, content.Close())
+		}
+		check(t, s.Close())
+		s = start(t, Options{Dir: dir})
+		a = take(t, s, "alice")
+	}
+	check(t, s.Close())
 }
 
 func TestStagedIsBounded(t *testing.T) {
