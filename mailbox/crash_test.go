@@ -22,6 +22,7 @@ import (
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
+	"posthouse/internal/testkit"
 	"posthouse/mailbox"
 )
 
@@ -41,17 +42,6 @@ func TestMain(m *testing.M) {
 
 const crashWorkers = 4
 
-// crashRounds is how often a process is killed; POSTHOUSE_CRASH_ROUNDS makes it more.
-func crashRounds() int {
-	if n, err := strconv.Atoi(os.Getenv("POSTHOUSE_CRASH_ROUNDS")); err == nil {
-		return n
-	}
-	if testing.Short() {
-		return 2
-	}
-	return 6
-}
-
 // TestKill kills a process at work with -9, again and again, and holds what it acknowledged against what is there: filed exactly once,
 // no UID given twice, mod-sequences never lower, and nothing left that nobody refers to.
 func TestKill(t *testing.T) {
@@ -59,7 +49,7 @@ func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	audit := newAudit(t)
 	r := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
-	for round := range crashRounds() {
+	for round := range testkit.CrashRounds(6) {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), crashDir+"="+dir, "MAILBOX_CRASH_ROUND="+strconv.Itoa(round))
 		var problems bytes.Buffer

@@ -8,18 +8,15 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	"posthouse/internal/testkit"
 	"posthouse/mail"
 )
 
-const (
-	killDir    = "POSTHOUSE_SPOOL_KILL_DIR"    // set: this process is the one that is killed, with its spool there
-	killRounds = "POSTHOUSE_SPOOL_KILL_ROUNDS" // how often; unset: 3
-)
+const killDir = "POSTHOUSE_SPOOL_KILL_DIR" // set: this process is the one that is killed, with its spool there
 
 // TestKilledAnywhere kills a process with -9 while sessions commit and workers settle, again and again, and audits after each time:
 // what was acknowledged is there, whole, and what was settled is not.
@@ -28,13 +25,7 @@ func TestKilledAnywhere(t *testing.T) {
 		victim(t, dir)
 		return
 	}
-	rounds := 3
-	if s := os.Getenv(killRounds); s != "" {
-		var err error
-		if rounds, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	rounds := testkit.CrashRounds(3)
 	b := books{dir: t.TempDir(), state: make(map[mail.ID]string), seed: make(map[mail.ID]uint64)}
 	for range rounds {
 		b.round(t)

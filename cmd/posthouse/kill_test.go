@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -16,15 +14,6 @@ import (
 
 	"posthouse/internal/testkit"
 )
-
-// crashRounds is how often a process is killed; POSTHOUSE_CRASH_ROUNDS makes it more.
-func crashRounds(t *testing.T) int {
-	n, err := strconv.Atoi(os.Getenv("POSTHOUSE_CRASH_ROUNDS"))
-	if err != nil {
-		return 5
-	}
-	return n
-}
 
 // load is clients that hand letters to a server for one account, and remember which were answered 250.
 type load struct {
@@ -228,7 +217,7 @@ func TestKill(t *testing.T) {
 	s.addAccount("alice@house.test")
 	k := &keeper{flagged: map[imap.UID]string{}, stored: map[imap.UID]string{}}
 	l := newLoad(s, "alice@house.test", 8)
-	for round := range crashRounds(t) {
+	for round := range testkit.CrashRounds(5) {
 		c, err := s.login("alice@house.test")
 		if err != nil {
 			t.Fatal(err)

@@ -7,7 +7,9 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,6 +18,17 @@ import (
 
 // RequirePeers is the environment variable under which a missing program fails a test; without it the test is skipped.
 const RequirePeers = "POSTHOUSE_REQUIRE_PEERS"
+
+// CrashRounds is how often a test kills a process: usual times, fewer under -short, or as often as the environment says (make crash).
+func CrashRounds(usual int) int {
+	if n, err := strconv.Atoi(os.Getenv("POSTHOUSE_CRASH_ROUNDS")); err == nil {
+		return n
+	}
+	if testing.Short() {
+		return 2
+	}
+	return usual
+}
 
 const (
 	patience = 30 * time.Second      // for anything that must happen
