@@ -46,6 +46,14 @@ func TestDirectoryCommands(t *testing.T) {
 	} else {
 		c.Close()
 	}
+	change := s.command("account", "password", "alice@house.test", "--password-stdin")
+	change.Stdin = strings.NewReader("another\n")
+	if out, err := change.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if _, err := s.login("alice@house.test"); err == nil {
+		t.Error("the old password was taken")
+	}
 	s.run("account", "alias", "remove", "info@house.test", "alice@house.test")
 	s.run("account", "remove", "alice@house.test")
 	if out := s.run("account", "list"); out != "" {
