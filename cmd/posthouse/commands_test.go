@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"posthouse/internal/dns"
 	"posthouse/internal/testkit"
 	"posthouse/spool"
 )
@@ -62,6 +63,27 @@ func TestDirectoryCommands(t *testing.T) {
 	s.run("domain", "remove", "second.test")
 	if err := s.deliver("bob@sender.test", "x\r\n", "alice@house.test"); err == nil {
 		t.Error("mail for a removed account was taken")
+	}
+}
+
+// What dns prints is a zone: it can be read, and it says what others look for.
+func TestDNSCommand(t *testing.T) {
+	s := newServer(t, "")
+	s.start()
+	s.run("domain", "add", "second.test")
+	zone, err := dns.ParseZone(s.run("dns"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, domain := range []string{"house.test", "second.test"} {
+		if mx, err := zone.MX(t.Context(), domain); err != nil || mx.Records[0].Host != "mail.house.test" {
+			t.Errorf("%+v, %v", mx, err)
+		}
+		for _, name := range []string{domain, "_dmarc." + domain, rsaSelector + "._domainkey." + domain, ed25519Selector + "._domainkey." + domain} {
+			if _, err := zone.TXT(t.Context(), name); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -195,33 +194,16 @@ func (d *dev) openHouse(ctx context.Context, one, other devHouse) error {
 		return err
 	}
 	d.houses = append(d.houses, h)
-	return errors.Join(d.publish(one, h), d.addAccounts(ctx, one, h))
+	return errors.Join(d.publish(h), d.addAccounts(ctx, one, h))
 }
 
 // publish puts the house into DNS, as its owner would.
-func (d *dev) publish(one devHouse, h *house) error {
-	var zone strings.Builder
-	fmt.Fprintf(&zone, "%[1]s. MX 10 %[2]s.\n%[2]s. A 127.0.0.1\n1.0.0.127.in-addr.arpa. PTR %[2]s.\n", one.domain(), one.host())
-	fmt.Fprintf(&zone, "%[1]s. TXT \"v=spf1 ip4:127.0.0.1 -all\"\n%[2]s. TXT \"v=spf1 ip4:127.0.0.1 -all\"\n", one.domain(), one.host())
-	fmt.Fprintf(&zone, "_dmarc.%s. TXT \"v=DMARC1; p=reject\"\n", one.domain())
-	records, err := h.keys.records()
+func (d *dev) publish(h *house) error {
+	zone, err := h.zone()
 	if err != nil {
 		return err
 	}
-	for name, value := range records {
-		fmt.Fprintf(&zone, "%s. TXT %s\n", name, quoteTXT(value))
-	}
-	return d.zone.Add(zone.String())
-}
-
-// quoteTXT writes a TXT record's value as strings of at most 255 octets: RFC 1035 §3.3.
-func quoteTXT(value string) string {
-	const most = 255
-	var parts []string
-	for ; len(value) > most; value = value[most:] {
-		parts = append(parts, `"`+value[:most]+`"`)
-	}
-	return strings.Join(append(parts, `"`+value+`"`), " ")
+	return d.zone.Add(zone + fmt.Sprintf("%[1]s. A 127.0.0.1\n1.0.0.127.in-addr.arpa. PTR %[1]s.\n", h.hostname))
 }
 
 func (d *dev) addAccounts(ctx context.Context, one devHouse, h *house) error {

@@ -42,7 +42,9 @@ type Options struct {
 	// Disconnect ends the open sessions of an account. nil: there are none.
 	Disconnect func(mail.AccountID)
 	// Reload reads certificates anew. nil: there is nothing to reload.
-	Reload  func(context.Context) error
+	Reload func(context.Context) error
+	// Zone are the DNS records to publish, as zone text. nil: there are none.
+	Zone    func() (string, error)
 	Version string
 	Log     *slog.Logger // nil: none
 }
@@ -65,6 +67,7 @@ func New(o Options) http.Handler {
 	for pattern, h := range map[string]handler{
 		"GET /v1/version":                       a.version,
 		"POST /v1/reload":                       a.reload,
+		"GET /v1/dns":                           a.dns,
 		"GET /v1/queue":                         a.queue,
 		"GET /v1/queue/stats":                   a.queueStats,
 		"GET /v1/queue/{id}":                    a.queueShow,
@@ -174,6 +177,15 @@ func (a *api) reload(r *http.Request) (any, error) {
 		return done{}, nil
 	}
 	return done{}, a.Reload(r.Context())
+}
+
+func (a *api) dns(*http.Request) (any, error) {
+	var zone string
+	var err error
+	if a.Zone != nil {
+		zone, err = a.Zone()
+	}
+	return map[string]string{"zone": zone}, err
 }
 
 // Changed is the answer to a change of the queue.
