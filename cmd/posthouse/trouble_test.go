@@ -193,7 +193,7 @@ func TestTenThousandConnections(t *testing.T) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		t.Fatal(err)
 	}
-	n := min(10_000, int(files.Max)-1000) // this process has as many as the server
+	n := int(min(10_000, files.Max-1000)) // this process has as many as the server
 	s := newServer(t, "")
 	s.start()
 	s.addAccount("alice@house.test")
