@@ -97,7 +97,7 @@ type delivery struct {
 	task     hop.Task
 	results  []hop.Result
 	pending  []int    // recipients
-	failure  *failure // the last reason why no host was of use
+	failure  *failure // why no host was of use
 	sessions []string // the hosts that were let see the message
 }
 
@@ -140,6 +140,7 @@ func (d *delivery) reuse(ctx context.Context) bool {
 		if d.use(ctx, c) != stale {
 			break
 		}
+		d.failure = nil
 	}
 	return len(d.pending) == 0
 }
@@ -171,8 +172,10 @@ func (d *delivery) connectAnew(ctx context.Context) {
 	}
 }
 
+// note keeps the last reason that may pass, else the last one: a host that is no good for ever does not speak for one that is down
+// now (RFC 5321 §4.5.4.1).
 func (d *delivery) note(f *failure) {
-	if f != nil {
+	if f != nil && (f.status == hop.Temporary || d.failure == nil || d.failure.status == hop.Permanent) {
 		d.failure = f
 	}
 }

@@ -36,7 +36,8 @@ func (d *delivery) use(ctx context.Context, c *conn) used {
 	if outcome != stale {
 		d.sessions = append(d.sessions, host)
 	}
-	if !stop() || outcome != fine || c.closing {
+	// A host that said more than it was asked is out of step: its next reply would be taken for one to the next message.
+	if !stop() || outcome != fine || c.closing || c.r.Buffered() > 0 {
 		c.Close()
 		return outcome
 	}

@@ -270,6 +270,17 @@ func TestOneMessage(t *testing.T) {
 	})
 }
 
+// TestOutOfStep: a host that says more than it was asked is not asked again over the same connection.
+func TestOutOfStep(t *testing.T) {
+	inWorld(t, southZone, func(w *world) {
+		w.host("192.0.2.1:25", hello+strings.TrimSpace(oneMessage)+`\r\n250 2.0.0 and again`)
+		w.host("192.0.2.1:25", hello+oneMessage)
+		for range 2 {
+			w.want(w.deliver(south, nil, "bob@south.test"), "delivered 250 2.0.0 taken")
+		}
+	})
+}
+
 func TestWithoutPipelining(t *testing.T) {
 	inWorld(t, southZone, func(w *world) {
 		w.host("192.0.2.1:25", `S: 220 hi
