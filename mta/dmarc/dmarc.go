@@ -53,7 +53,7 @@ type Query struct {
 type Answer struct {
 	Result Result
 	Domain string // where the policy was found
-	Policy Policy // to apply to a Fail, after pct=; PolicyNone with every other result
+	Policy Policy // to apply to a Fail, after pct=, or that a TempError of SPF or DKIM keeps from it; else PolicyNone
 	Reason string
 }
 
@@ -72,9 +72,12 @@ func Check(ctx context.Context, resolver dns.Resolver, q Query) Answer {
 		return Answer{Result: PermError, Domain: domain, Policy: PolicyNone, Reason: err.Error()}
 	}
 	a := Answer{Result: Fail, Domain: domain, Policy: PolicyNone, Reason: "neither SPF nor DKIM passed for the author's domain"}
-	if by := r.aligned(q); by != "" {
+	if by := q.aligned(r, spf.Pass, dkim.Pass); by != "" {
 		a.Result, a.Reason = Pass, by
 		return a
+	}
+	if by := q.aligned(r, spf.TempError, dkim.TempError); by != "" { // RFC 7489 §6.6.2: it could have passed, so this is no failure
+		a.Result, a.Reason = TempError, "no answer in time about "+by
 	}
 	a.Policy = r.policy
 	if domain != q.From {
@@ -162,14 +165,14 @@ func (p Policy) milder() Policy {
 	return PolicyNone
 }
 
-// aligned names the mechanism that passed for the author's domain: RFC 7489 §3.1. Empty: none did.
-func (r record) aligned(q Query) string {
+// aligned names the mechanism that has this result for the author's domain: RFC 7489 §3.1. Empty: none has.
+func (q Query) aligned(r record, bySPF spf.Result, byDKIM dkim.Result) string {
 	for _, s := range q.DKIM {
-		if s.Result == dkim.Pass && align(s.Domain, q.From, r.strictDKIM) {
+		if s.Result == byDKIM && align(s.Domain, q.From, r.strictDKIM) {
 			return "dkim " + s.Domain
 		}
 	}
-	if q.SPF.Result == spf.Pass && align(q.SPF.Domain, q.From, r.strictSPF) {
+	if q.SPF.Result == bySPF && align(q.SPF.Domain, q.From, r.strictSPF) {
 		return "spf " + q.SPF.Domain
 	}
 	return ""

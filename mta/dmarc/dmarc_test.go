@@ -54,6 +54,10 @@ _dmarc.a.co.uk.        TXT "v=DMARC1; p=reject"
 		{"other.test", mailfrom(spf.Fail, ""), nil, None, PolicyNone},
 		{"unknown.test", mailfrom(spf.Fail, ""), nil, None, PolicyNone},
 		{"broken.test", mailfrom(spf.Fail, ""), nil, TempError, PolicyNone},
+		{"north.test", mailfrom(spf.TempError, "north.test"), nil, TempError, PolicyReject},
+		{"north.test", mailfrom(spf.TempError, "evil.test"), nil, Fail, PolicyReject},
+		{"north.test", mailfrom(spf.Fail, "north.test"), []dkim.Signature{{Result: dkim.TempError, Domain: "north.test"}}, TempError, PolicyReject},
+		{"north.test", mailfrom(spf.TempError, "north.test"), passes("north.test"), Pass, PolicyNone},
 		{"b.a.co.uk", mailfrom(spf.Pass, "b.co.uk"), nil, Fail, PolicyReject}, // co.uk is a public suffix
 		{"", mailfrom(spf.Pass, ""), nil, PermError, PolicyNone},
 	} {

@@ -44,6 +44,14 @@ type Query struct {
 	Receiver string       // our name, for the "r" macro
 }
 
+// Domain is whose policy is asked for, lower case: that of the sender, or for the null sender the client's.
+func (q Query) Domain() string {
+	if q.From.IsNull() {
+		return strings.ToLower(strings.TrimSuffix(q.HELO, "."))
+	}
+	return q.From.Domain()
+}
+
 // Answer is what came of it.
 type Answer struct {
 	Result      Result
@@ -55,13 +63,11 @@ type Answer struct {
 
 // Check evaluates the policy of the sender's domain. It makes at most some 120 DNS queries; ctx bounds their time.
 func Check(ctx context.Context, resolver dns.Resolver, q Query) Answer {
-	local, domain, identity := q.From.Local(), q.From.Domain(), "mailfrom"
+	a := newEvaluation(resolver, q, q.From.Local(), q.Domain()).answer(ctx)
+	a.Identity = "mailfrom"
 	if q.From.IsNull() {
-		local, domain, identity = "", q.HELO, "helo"
+		a.Identity = "helo"
 	}
-	e := newEvaluation(resolver, q, local, domain)
-	a := e.answer(ctx)
-	a.Identity = identity
 	return a
 }
 

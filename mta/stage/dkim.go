@@ -21,6 +21,8 @@ func (s DKIM) Judge(ctx context.Context, m *Message) Verdict {
 		answer, err := s.Resolver.TXT(ctx, name)
 		return answer.Records, err
 	}
+	ctx, cancel := beforePolicy(ctx)
+	defer cancel()
 	signatures, err := dkim.Verify(ctx, txt, m.Content, m.Size)
 	if err != nil {
 		return Verdict{Result: string(dkim.PermError), Detail: err.Error(), Results: []authres.Result{dkimResult(dkim.Signature{Result: dkim.PermError})}}

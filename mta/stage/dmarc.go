@@ -12,8 +12,8 @@ import (
 
 // DMARC does what the author's domain asks to be done with mail that neither SPF nor DKIM shows to be its own (RFC 7489). It comes after
 // both. A message that fails under p=reject is refused; one under p=quarantine is marked. A message with From fields or authors of
-// several domains is refused, since no policy could hold for what a reader would see (§6.6.1). A policy that cannot be looked up now
-// holds nothing up.
+// several domains is refused, since no policy could hold for what a reader would see (§6.6.1). Under p=reject, a message that only
+// DNS keeps from passing must come again (§6.6.2). A policy that cannot be looked up now holds nothing up.
 type DMARC struct {
 	Resolver dns.Resolver
 	// Monitor only notes the results and refuses nothing.
@@ -25,6 +25,7 @@ func (DMARC) Name() string { return "dmarc" }
 
 var (
 	refusedByPolicy = smtp.Reply{Code: 550, Enhanced: smtp.Enhanced{5, 7, 1}, Text: "the author's domain asks to refuse this message (DMARC)"}
+	undecided       = smtp.Reply{Code: 451, Enhanced: smtp.Enhanced{4, 7, 0}, Text: "the author's domain cannot be verified now, try again later"}
 	severalAuthors  = smtp.Reply{Code: 550, Enhanced: smtp.Enhanced{5, 7, 1}, Text: "the message must have one From field, of one domain"}
 )
 
@@ -51,6 +52,8 @@ func (s DMARC) Judge(ctx context.Context, m *Message) Verdict {
 		v.Reply = severalAuthors
 	case a.Result == dmarc.Fail && a.Policy == dmarc.PolicyReject:
 		v.Reply = refusedByPolicy
+	case a.Result == dmarc.TempError && a.Policy == dmarc.PolicyReject:
+		v.Reply = undecided
 	}
 	return v
 }

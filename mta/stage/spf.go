@@ -25,12 +25,7 @@ func (SPF) Name() string { return "spf" }
 // Start is Starter.
 func (s SPF) Start(ctx context.Context, m *Message) {
 	m.started = make(chan spf.Answer, 1)
-	q := spf.Query{
-		IP:       m.Envelope.Origin.Remote.Addr(),
-		HELO:     m.Envelope.Origin.HELO,
-		From:     m.Envelope.From,
-		Receiver: s.Hostname,
-	}
+	q := s.query(m)
 	m.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, spfTime)
 		defer cancel()
@@ -38,15 +33,26 @@ func (s SPF) Start(ctx context.Context, m *Message) {
 	})
 }
 
+func (s SPF) query(m *Message) spf.Query {
+	return spf.Query{
+		IP:       m.Envelope.Origin.Remote.Addr(),
+		HELO:     m.Envelope.Origin.HELO,
+		From:     m.Envelope.From,
+		Receiver: s.Hostname,
+	}
+}
+
 // Judge is Stage.
 func (s SPF) Judge(ctx context.Context, m *Message) Verdict {
 	if m.started == nil {
 		s.Start(ctx, m)
 	}
+	waiting, cancel := beforePolicy(ctx)
+	defer cancel()
 	select {
 	case m.spf = <-m.started:
-	case <-ctx.Done():
-		m.spf = spf.Answer{Result: spf.TempError, Reason: "no answer in time"}
+	case <-waiting.Done():
+		m.spf = spf.Answer{Result: spf.TempError, Domain: s.query(m).Domain(), Reason: "no answer in time"}
 	}
 	params := map[string]string{"smtp.helo": clean(m.Envelope.Origin.HELO)}
 	if !m.Envelope.From.IsNull() {

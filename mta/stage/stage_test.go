@@ -162,6 +162,47 @@ func TestSilentDNS(t *testing.T) {
 	})
 }
 
+// slow is a resolver that knows nothing of some names until its question is withdrawn.
+type slow struct {
+	dns.Resolver
+	name string
+}
+
+func (s slow) TXT(ctx context.Context, name string) (dns.Answer[string], error) {
+	if strings.HasSuffix("\x00"+name, s.name) {
+		return silent{}.TXT(ctx, name)
+	}
+	return s.Resolver.TXT(ctx, name)
+}
+
+// A stranger whose name servers are slow does not escape the policy of the author's domain; and a domain whose own do not answer now
+// loses no mail by its policy (RFC 7489 §6.6.2).
+func TestSlowDNS(t *testing.T) {
+	z := zone(t, `_dmarc.reject.test. TXT "v=DMARC1; p=reject"`)
+	for _, c := range []struct {
+		from, signer, slow, result string
+		code                       int
+	}{
+		{"a@evil.test", "evil.test", "evil.test", "fail", 550},
+		{"a@evil.test", "reject.test", "s._domainkey.reject.test", "temperror", 451},
+		{"a@reject.test", "evil.test", "reject.test", "temperror", 0}, // the policy too
+		{"a@reject.test", "evil.test", "\x00reject.test", "temperror", 451},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			content := "DKIM-Signature: v=1; a=rsa-sha256; d=" + c.signer + "; s=s; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\nFrom: a@reject.test\n\n"
+			m := message(t, c.from, content)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			r := slow{z, c.slow}
+			SPF{Resolver: r, Hostname: "mail.south.test"}.Judge(ctx, m)
+			DKIM{Resolver: r}.Judge(ctx, m)
+			if v := (DMARC{Resolver: r}).Judge(ctx, m); v.Result != c.result || v.Reply.Code != c.code {
+				t.Errorf("%+v: %+v", c, v)
+			}
+		})
+	}
+}
+
 func TestDKIM(t *testing.T) {
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
