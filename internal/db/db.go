@@ -51,6 +51,7 @@ type DB struct {
 	opts    Options
 	writer  *sqlite.Conn // the leader's
 	readers chan *sqlite.Conn
+	closing chan struct{} // closed when Close begins
 
 	mu      sync.Mutex // guards what follows
 	queue   []*write
@@ -79,6 +80,8 @@ type write struct {
 	err  error
 	done chan struct{} // closed when err is final, or leadership is handed over
 	lead bool
+
+	panicked any // what run panicked with
 }
 
 // Open opens or makes a database and brings its format up to date.
@@ -86,7 +89,7 @@ func Open(o Options) (*DB, error) {
 	if o.Readers == 0 {
 		o.Readers = defaultReaders
 	}
-	d := &DB{opts: o, readers: make(chan *sqlite.Conn, o.Readers)}
+	d := &DB{opts: o, readers: make(chan *sqlite.Conn, o.Readers), closing: make(chan struct{})}
 	d.idle = sync.NewCond(&d.mu)
 	w, err := d.connect(sqlite.OpenReadWrite | sqlite.OpenCreate)
 	if err != nil {
@@ -178,10 +181,24 @@ func number(c *sqlite.Conn, query string) (n int64, err error) {
 }
 
 // Write runs f in the writer's transaction and returns when that is durable. If f fails, what it did is undone, alone, and Write
-// returns its error as it is. f must not keep the Tx, nor wait for another Write.
-// If ctx ends before f began, f is not run; once it began, Write waits for the outcome.
+// returns its error as it is; if f panics, so does Write, with the same. f must not keep the Tx, nor wait for another Write.
+// If ctx ends before its turn, f is not run; once it has its turn, Write waits for the outcome.
 func (d *DB) Write(ctx context.Context, f func(*Tx) error) error {
 	w := &write{run: f, done: make(chan struct{})}
+	if err := d.submit(ctx, w); err != nil {
+		return err
+	}
+	if w.panicked != nil {
+		panic(w.panicked)
+	}
+	return w.err
+}
+
+// submit has w run, by its own goroutine or another's; its error is why it was not.
+func (d *DB) submit(ctx context.Context, w *write) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	if err := d.refusal(); err != nil {
 		d.mu.Unlock()
@@ -194,14 +211,14 @@ func (d *DB) Write(ctx context.Context, f func(*Tx) error) error {
 			return ctx.Err()
 		}
 		if !w.lead {
-			return w.err
+			return nil
 		}
 	} else {
 		d.leading = true
 		d.mu.Unlock()
 	}
 	d.lead(w)
-	return w.err
+	return nil
 }
 
 func (d *DB) refusal() error {
@@ -318,7 +335,7 @@ func (d *DB) runAll(group []*write) error {
 			return err
 		}
 		w.tx.Conn = d.writer
-		err := w.run(&w.tx)
+		err := w.call()
 		if err != nil && d.writer.AutocommitEnabled() {
 			return err // SQLite itself rolled the transaction back: full, or an I/O error
 		}
@@ -336,6 +353,18 @@ func (d *DB) runAll(group []*write) error {
 		}
 	}
 	return nil
+}
+
+var errPanicked = errors.New("panic") // Write says which
+
+// call is run; a panic is kept for the goroutine whose it is, since the one that leads has others to serve.
+func (w *write) call() (err error) {
+	defer func() {
+		if w.panicked = recover(); w.panicked != nil {
+			err = errPanicked
+		}
+	}()
+	return w.run(&w.tx)
 }
 
 func (d *DB) exec(query string) error {
@@ -379,10 +408,7 @@ func (d *DB) reader(ctx context.Context) (*sqlite.Conn, error) {
 		d.mu.Unlock()
 		c, err := d.connect(sqlite.OpenReadOnly)
 		if err != nil {
-			d.mu.Lock()
-			d.opened--
-			d.idle.Broadcast()
-			d.mu.Unlock()
+			d.notOpened()
 		}
 		return c, err
 	}
@@ -390,9 +416,22 @@ func (d *DB) reader(ctx context.Context) (*sqlite.Conn, error) {
 	select {
 	case c := <-d.readers:
 		return c, nil
+	case <-d.closing:
+		return nil, ErrClosed
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// notOpened takes back that a reader is open. A Close that began meanwhile counts on it: it gets nothing in its place.
+func (d *DB) notOpened() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		d.readers <- nil
+		return
+	}
+	d.opened--
 }
 
 func (d *DB) release(c *sqlite.Conn) {
@@ -414,6 +453,7 @@ func (d *DB) Close() error {
 		return nil
 	}
 	d.closed = true
+	close(d.closing)
 	for d.leading {
 		d.idle.Wait()
 	}
@@ -421,8 +461,9 @@ func (d *DB) Close() error {
 	d.mu.Unlock()
 	var errs []error
 	for range n {
-		c := <-d.readers
-		errs = append(errs, c.Close())
+		if c := <-d.readers; c != nil {
+			errs = append(errs, c.Close())
+		}
 	}
 	return errors.Join(append(errs, d.writer.Close())...)
 }

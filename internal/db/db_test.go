@@ -220,3 +220,70 @@ func BenchmarkWrite(b *testing.B) {
 		})
 	}
 }
+
+// A reader whose connection cannot be opened while Close waits for it must not keep Close waiting.
+func TestCloseWhileAReaderCannotConnect(t *testing.T) {
+	for range 50 {
+		dir := t.TempDir()
+		d, err := Open(Options{Path: filepath.Join(dir, "x.db"), ApplicationID: 7, Schema: []string{"CREATE TABLE t(k)"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.opts.Path = filepath.Join(dir, "gone", "x.db")
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for {
+					err := d.Read(context.Background(), func(*sqlite.Conn) error { return nil })
+					if errors.Is(err, ErrClosed) {
+						return
+					}
+				}
+			})
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- d.Close() }()
+		select {
+		case err := <-closed:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("Close waits for a reader that never was")
+		}
+		wg.Wait()
+	}
+}
+
+// A function that panics is undone alone; the one who called it panics, and the database serves the others.
+func TestPanicUndoesOnlyItsWriter(t *testing.T) {
+	d := open(t)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		d.Write(context.Background(), func(tx *Tx) error { insert(tx, 1); panic("boom") })
+	}()
+	written := make(chan error, 1)
+	go func() { written <- d.Write(context.Background(), func(tx *Tx) error { return insert(tx, 2) }) }()
+	select {
+	case err := <-written:
+		if n := count(t, d); err != nil || n != 1 {
+			t.Errorf("%v, %d rows", err, n)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody leads any more")
+	}
+}
+
+func TestEndedContextRunsNothing(t *testing.T) {
+	d := open(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := d.Write(ctx, func(tx *Tx) error { return insert(tx, 1) })
+	if n := count(t, d); !errors.Is(err, context.Canceled) || n != 0 {
+		t.Errorf("%v, %d rows", err, n)
+	}
+}
