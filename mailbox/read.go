@@ -40,14 +40,14 @@ func (a *account) current(id BoxID) (*box, error) {
 }
 
 // readSnapshot reads the slabs that are not in memory. A commit that is being published just then makes the rows newer than the
-// directory in memory; then it reads again as part of the writer's order, when nothing can be.
+// directory in memory; then it reads again in the writer's turn, before its commit: all earlier ones are published by then.
 func (a *account) readSnapshot(ctx context.Context, d *db.DB, id BoxID) (snapshot *Snapshot, err error) {
 	if snapshot, err = a.trySnapshot(ctx, d, id); snapshot != nil || err != nil {
 		return snapshot, err
 	}
-	writeErr := d.Write(ctx, func(tx *db.Tx) error {
-		tx.OnCommit(func() { snapshot, err = a.trySnapshot(context.WithoutCancel(ctx), d, id) })
-		return nil
+	writeErr := d.Write(ctx, func(*db.Tx) error {
+		snapshot, err = a.trySnapshot(ctx, d, id)
+		return nil // what reading meets is not the transaction's trouble
 	})
 	if writeErr != nil {
 		return nil, writeErr
