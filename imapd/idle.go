@@ -57,8 +57,12 @@ func (c *idleCommand) wait(ctx context.Context, s *session, changes <-chan mailb
 		s.link.begin()
 	}()
 	defer func() {
-		s.link.wake()
-		<-heard
+		select {
+		case <-heard:
+		default: // Telling failed: the session ends, also if the wait for the client has not begun yet.
+			s.link.stop()
+			<-heard
+		}
 		s.link.beforeRead = s.out.Flush
 	}()
 	for {

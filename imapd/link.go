@@ -51,13 +51,6 @@ func (l *link) stop() {
 	}
 }
 
-// wake ends a Read that waits.
-func (l *link) wake() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a connection that fails has ended
-}
-
 // stopping tells whether stop was called.
 func (l *link) stopping() bool {
 	l.mu.Lock()

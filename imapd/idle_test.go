@@ -1,0 +1,63 @@
+package imapd
+
+import (
+	"bytes"
+	"net"
+	"strings"
+	"testing"
+)
+
+// idleConn calls idling when the client is told that it idles.
+type idleConn struct {
+	net.Conn
+	idling func()
+}
+
+func (c *idleConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if bytes.Contains(p, []byte("+ Idling")) {
+		c.idling()
+	}
+	return n, err
+}
+
+type idleListener struct {
+	net.Listener
+	idling func()
+}
+
+func (l *idleListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &idleConn{conn, l.idling}, nil
+}
+
+// A mailbox that is deleted just when IDLE begins ends the session at once, though its wait for the client may not have begun; a
+// client that says nothing more does not keep it.
+func TestIdleEndsWithItsMailbox(t *testing.T) {
+	o := testOptions(t)
+	s := NewServer(o)
+	l := listen(t)
+	addr := l.Addr().String()
+	var deleter *client
+	serve(t, s, &idleListener{l, func() {
+		deleter.send("d DELETE box\r\n")
+		deleter.until("d OK")
+	}})
+	deleter = dial(t, addr).login()
+	for range 100 {
+		deleter.send("c CREATE box\r\n")
+		deleter.until("c OK")
+		idle := dial(t, addr)
+		idle.send("l LOGIN bob@south.test posthouse\r\ns SELECT box\r\n")
+		idle.until("s OK")
+		idle.send("a IDLE\r\n")
+		if line := idle.until("* "); !strings.HasPrefix(line, "* BYE") {
+			t.Fatal(line)
+		}
+		idle.expectEnd()
+		idle.conn.Close()
+	}
+}
