@@ -215,7 +215,9 @@ func (p *parser) setKey(g *program, by numbering) (matcher, bool) {
 	}
 	var sel selection
 	g.prepare = append(g.prepare, func(v *view) (err error) {
-		sel, err = v.resolve(set, by)
+		if sel = nil; v.told.Len() > 0 { // Clients search an empty mailbox for "1:*"; that is no error to them, and finds nothing.
+			sel, err = v.resolve(set, by)
+		}
 		return err
 	})
 	return func(c *candidate) answer { return answerTo(sel.has(c.pos)) }, true
