@@ -61,11 +61,13 @@ func (s *SQLite) withoutDetail(ctx context.Context, a mail.Address) (Resolution,
 
 // role is postmaster and abuse of every domain.
 func (s *SQLite) role(ctx context.Context, a mail.Address) (Resolution, error) {
-	if (a.Local() != "postmaster" && a.Local() != "abuse") || s.opts.Postmaster.IsNull() {
+	if !isRole(a) || s.opts.Postmaster.IsNull() {
 		return Resolution{}, ErrNoAddress
 	}
 	return s.lead(ctx, s.opts.Postmaster)
 }
+
+func isRole(a mail.Address) bool { return a.Local() == "postmaster" || a.Local() == "abuse" }
 
 // lead is where an address that stands for another's leads: an account of ours directly, else the address itself.
 func (s *SQLite) lead(ctx context.Context, to mail.Address) (Resolution, error) {
@@ -80,46 +82,71 @@ func (s *SQLite) lead(ctx context.Context, to mail.Address) (Resolution, error) 
 
 // expand follows an alias breadth first until only accounts of ours and addresses elsewhere are left.
 func (s *SQLite) expand(ctx context.Context, a mail.Address) (Resolution, error) {
+	level, err := s.targets(ctx, a)
+	if err != nil {
+		return Resolution{}, err
+	}
+	if len(level) == 0 {
+		return Resolution{}, ErrNoAddress
+	}
 	var r Resolution
 	seen := map[mail.Address]bool{a: true}
-	for level, depth := []mail.Address{a}, 0; len(level) > 0; depth++ {
-		if depth > MaxAliasDepth {
-			return Resolution{}, ErrAliasLoop
-		}
+	for depth := 1; len(level) > 0; depth++ {
 		var next []mail.Address
-		for _, from := range level {
-			targets, err := s.targets(ctx, from)
+		for _, t := range level {
+			if seen[t] {
+				continue
+			}
+			seen[t] = true
+			if depth > MaxAliasDepth || len(seen) > MaxAliasTargets {
+				return Resolution{}, ErrAliasLoop
+			}
+			on, err := s.step(ctx, t)
 			if err != nil {
 				return Resolution{}, err
 			}
-			for _, t := range targets {
-				if seen[t] {
-					continue
-				}
-				seen[t] = true
-				end, err := s.endsAt(ctx, t)
-				switch {
-				case err != nil:
-					return Resolution{}, err
-				case end:
-					r.Targets = append(r.Targets, t)
-				default:
-					next = append(next, t)
-				}
-				if len(seen) > MaxAliasTargets {
-					return Resolution{}, ErrAliasLoop
-				}
+			if len(on) == 1 && on[0] == t {
+				r.Targets = append(r.Targets, t)
+			} else {
+				next = append(next, on...)
 			}
 		}
 		level = next
 	}
-	switch {
-	case len(r.Targets) > 0:
-		return r, nil
-	case len(seen) > 1:
+	if len(r.Targets) == 0 {
 		return Resolution{}, ErrAliasLoop // it leads only to itself, or to addresses that are gone
 	}
-	return Resolution{}, ErrNoAddress
+	return r, nil
+}
+
+// step is where the mail of an alias's target goes next, by the rules of Resolve, one at a time so that no circle escapes expand: to
+// itself if it is elsewhere or an account; nowhere if that is disabled.
+func (s *SQLite) step(ctx context.Context, a mail.Address) ([]mail.Address, error) {
+	domain, ours := (*s.domains.Load())[a.Domain()]
+	if !ours {
+		return []mail.Address{a}, nil
+	}
+	account, err := s.Account(ctx, a)
+	switch {
+	case err == nil && account.Disabled.IsZero():
+		return []mail.Address{a}, nil
+	case !errors.Is(err, ErrNoAccount):
+		return nil, err
+	}
+	list, err := s.targets(ctx, a)
+	if err != nil || len(list) > 0 {
+		return list, err
+	}
+	local, _, detailed := strings.Cut(a.Local(), detailSeparator)
+	for _, other := range []struct {
+		applies bool
+		address mail.Address
+	}{{detailed && local != "", a.WithLocal(local)}, {isRole(a), s.opts.Postmaster}, {true, domain.CatchAll}} {
+		if other.applies && !other.address.IsNull() {
+			return []mail.Address{s.fold(other.address)}, nil
+		}
+	}
+	return nil, nil
 }
 
 func (s *SQLite) targets(ctx context.Context, a mail.Address) (list []mail.Address, err error) {
@@ -130,18 +157,6 @@ func (s *SQLite) targets(ctx context.Context, a mail.Address) (list []mail.Addre
 		return err
 	})
 	return list, err
-}
-
-// endsAt tells whether an alias's target is the end: elsewhere, or an account of ours that may get mail.
-func (s *SQLite) endsAt(ctx context.Context, a mail.Address) (bool, error) {
-	if ours, err := s.IsLocal(ctx, a.Domain()); err != nil || !ours {
-		return !ours, err
-	}
-	account, err := s.Account(ctx, a)
-	if errors.Is(err, ErrNoAccount) {
-		return false, nil
-	}
-	return err == nil && account.Disabled.IsZero(), err
 }
 
 // MaySend is Directory: who alone gets an address's mail may send as it.

@@ -157,7 +157,11 @@ func (s *SQLite) AddDomain(ctx context.Context, d Domain) error {
 
 // RemoveDomain is Directory.
 func (s *SQLite) RemoveDomain(ctx context.Context, name string) error {
-	err := s.change(ctx, "DELETE FROM domain WHERE name=?", name)
+	name, err := mail.ParseDomain(name)
+	if err != nil {
+		return err
+	}
+	err = s.change(ctx, "DELETE FROM domain WHERE name=?", name)
 	if errors.Is(err, errNoRow) {
 		return ErrNoDomain
 	}
@@ -278,14 +282,20 @@ func (s *SQLite) Aliases(ctx context.Context) iter.Seq2[Alias, error] {
 
 // AddAlias is Directory.
 func (s *SQLite) AddAlias(ctx context.Context, a Alias) error {
+	if a.Target.IsNull() {
+		return fmt.Errorf("%w: an alias needs a target", mail.ErrAddress)
+	}
 	if ok, err := s.IsLocal(ctx, a.Address.Domain()); err != nil || !ok {
 		return errors.Join(ErrNoDomain, err)
 	}
-	a, err := s.foldAlias(ctx, a)
-	if err != nil {
+	a = Alias{a.Address.FoldLocal(), s.fold(a.Target)}
+	switch _, err := s.Account(ctx, a.Address); {
+	case err == nil:
+		return fmt.Errorf("%w: %s is an account's address, and its mail goes there", ErrExists, a.Address)
+	case !errors.Is(err, ErrNoAccount):
 		return err
 	}
-	err = s.change(ctx, "INSERT INTO alias VALUES(?, ?)", a.Address.String(), a.Target.String())
+	err := s.change(ctx, "INSERT INTO alias VALUES(?, ?)", a.Address.String(), a.Target.String())
 	if sqlite.ErrCode(err) == sqlite.ResultConstraintPrimaryKey {
 		return ErrExists
 	}
@@ -294,25 +304,19 @@ func (s *SQLite) AddAlias(ctx context.Context, a Alias) error {
 
 // RemoveAlias is Directory.
 func (s *SQLite) RemoveAlias(ctx context.Context, a Alias) error {
-	a, err := s.foldAlias(ctx, a)
-	if err != nil {
-		return err
-	}
-	err = s.change(ctx, "DELETE FROM alias WHERE address=? AND target=?", a.Address.String(), a.Target.String())
+	err := s.change(ctx, "DELETE FROM alias WHERE address=? AND target=?", a.Address.FoldLocal().String(), s.fold(a.Target).String())
 	if errors.Is(err, errNoRow) {
 		return ErrNoAddress
 	}
 	return err
 }
 
-// foldAlias folds the local parts that are ours to fold.
-func (s *SQLite) foldAlias(ctx context.Context, a Alias) (Alias, error) {
-	a.Address = a.Address.FoldLocal()
-	ours, err := s.IsLocal(ctx, a.Target.Domain())
-	if ours {
-		a.Target = a.Target.FoldLocal()
+// fold folds the local part of an address that is ours to fold.
+func (s *SQLite) fold(a mail.Address) mail.Address {
+	if _, ours := (*s.domains.Load())[a.Domain()]; ours {
+		return a.FoldLocal()
 	}
-	return a, err
+	return a
 }
 
 var errNoRow = errors.New("directory: nothing changed")

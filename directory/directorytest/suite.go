@@ -4,6 +4,7 @@ package directorytest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ type Open func(t testing.TB, postmaster mail.Address) directory.Directory
 func Run(t *testing.T, open Open) {
 	for name, test := range map[string]func(*testing.T, directory.Directory){
 		"domains": domains, "accounts": accounts, "resolve": resolve, "alias loops": aliasLoops, "authenticate": authenticate,
-		"may send": maySend, "remove": remove, "many at once": manyAtOnce,
+		"alias targets": aliasTargets, "may send": maySend, "remove": remove, "many at once": manyAtOnce,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t, Address(t, "root@configured.test"))) })
 	}
@@ -84,6 +85,8 @@ func domains(t *testing.T, d directory.Directory) {
 	}
 	must(t, d.RemoveDomain(ctx, "south.test"))
 	wants(t, d.RemoveDomain(ctx, "south.test"), directory.ErrNoDomain)
+	must(t, d.AddDomain(ctx, directory.Domain{Name: "east.test"}))
+	must(t, d.RemoveDomain(ctx, "East.TEST"))
 	if ok, _ := d.IsLocal(ctx, "south.test"); ok {
 		t.Error("a removed domain is local")
 	}
@@ -176,6 +179,35 @@ func aliasLoops(t *testing.T, d directory.Directory) {
 	wants(t, err, directory.ErrAliasLoop)
 	wants(t, d.AddAlias(ctx, directory.Alias{Address: Address(t, "c@configured.test"), Target: Address(t, "C@configured.test")}), directory.ErrExists)
 	wants(t, d.RemoveAlias(ctx, directory.Alias{Address: Address(t, "c@configured.test"), Target: Address(t, "x@y.test")}), directory.ErrNoAddress)
+}
+
+// A target means what the same address would as a recipient: none of them is lost because a rule other than the first finds it.
+func aliasTargets(t *testing.T, d directory.Directory) {
+	alice := add(t, d, "alice@configured.test")
+	add(t, d, "bob@configured.test")
+	add(t, d, "root@configured.test")
+	must(t, d.AddDomain(ctx, directory.Domain{Name: "catch.test", CatchAll: Address(t, "Bob@configured.test")}))
+	alias(t, d, "info@configured.test", "bob@configured.test")
+	alias(t, d, "lists@configured.test", "alice+lists@configured.test")
+	alias(t, d, "both@configured.test", "root@configured.test", "info+x@configured.test")
+	alias(t, d, "duty@configured.test", "postmaster@configured.test")
+	alias(t, d, "any@configured.test", "whoever@catch.test")
+	alias(t, d, "round@configured.test", "round+x@configured.test", "bob@configured.test")
+	for in, want := range map[string]string{
+		"lists": "[alice@configured.test]", "both": "[root@configured.test bob@configured.test]", "duty": "[root@configured.test]",
+		"any": "[bob@configured.test]", "round": "[bob@configured.test]",
+	} {
+		r, err := d.Resolve(ctx, Address(t, in+"@configured.test"))
+		if got := fmt.Sprint(r.Targets); got != want || err != nil {
+			t.Errorf("%s: %s, %v; want %s", in, got, err, want)
+		}
+	}
+	must(t, d.SetDisabled(ctx, alice.Login, time.Unix(1, 0)))
+	alias(t, d, "off@catch.test", "alice@configured.test")
+	_, err := d.Resolve(ctx, Address(t, "off@catch.test"))
+	wants(t, err, directory.ErrAliasLoop)
+	wants(t, d.AddAlias(ctx, directory.Alias{Address: Address(t, "info@configured.test")}), mail.ErrAddress)
+	wants(t, d.AddAlias(ctx, directory.Alias{Address: Address(t, "Bob@configured.test"), Target: alice.Login}), directory.ErrExists)
 }
 
 func authenticate(t *testing.T, d directory.Directory) {
