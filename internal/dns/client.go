@@ -18,6 +18,7 @@ const (
 	tryTimeout   = 3 * time.Second // one question to one server
 	tries        = 2               // of each server
 	maxCached    = 10_000          // answers
+	maxKept      = 4096            // octets of a cached answer; a larger one is asked for again
 	maxTTL       = time.Hour       // of any answer
 	maxNegative  = 5 * time.Minute // of "no such name" and "no data": RFC 2308 §5 allows hours
 	minTTL       = 1 * time.Second // of an answer with none, so that one message asks once
@@ -100,7 +101,9 @@ func (c *Client) ask(ctx context.Context, name string, qtype uint16) ([]dns.RR, 
 			if err == nil {
 				answer, err := c.read(q, reply, server)
 				if err == nil {
-					c.known.Put(q, answer)
+					if reply.Len() <= maxKept {
+						c.known.Put(q, answer)
+					}
 					return answer.rrs, answer.validated, answer.err
 				}
 				errs = append(errs, err)
@@ -129,7 +132,7 @@ func exchange(ctx context.Context, q question, server netip.AddrPort) (*dns.Msg,
 		if err != nil {
 			return nil, fmt.Errorf("%s/%s: %w", server, network, err)
 		}
-		if len(reply.Question) != 1 || owner(reply.Question[0].Name) != q.name || reply.Question[0].Qtype != q.qtype {
+		if !reply.Response || len(reply.Question) != 1 || owner(reply.Question[0].Name) != q.name || reply.Question[0].Qtype != q.qtype {
 			return nil, fmt.Errorf("%s/%s: the answer is to another question", server, network)
 		}
 		if !reply.Truncated {
@@ -145,7 +148,10 @@ func (c *Client) read(q question, reply *dns.Msg, server netip.AddrPort) (cached
 		return cached{}, fmt.Errorf("%s: %s", server, dns.RcodeToString[reply.Rcode])
 	}
 	a := cached{validated: reply.AuthenticatedData && (c.opts.TrustAD || server.Addr().IsLoopback())}
-	a.rrs, _ = follow(reply.Answer, q.name, q.qtype)
+	var err error
+	if a.rrs, err = follow(reply.Answer, q.name, q.qtype); err != nil {
+		return cached{}, fmt.Errorf("%s: %w", server, err)
+	}
 	ttl := maxTTL
 	switch {
 	case len(a.rrs) > 0:

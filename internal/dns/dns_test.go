@@ -62,6 +62,14 @@ func client(t testing.TB, z *Zone, now func() time.Time) *Client {
 // Every Resolver gives the same answers.
 func TestResolvers(t *testing.T) {
 	z := zone(t, zoneText)
+	for i := range maxChain { // from c1 as many CNAMEs as are followed, from c0 one more
+		if err := z.Add(fmt.Sprintf("c%d.north.test. CNAME c%d.north.test.", i, i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Add(fmt.Sprintf("c%d.north.test. CNAME a.north.test.", maxChain)); err != nil {
+		t.Fatal(err)
+	}
 	z.Fail("broken.test")
 	for name, r := range map[string]Resolver{"zone": z, "client": client(t, z, nil)} {
 		t.Run(name, func(t *testing.T) { answers(t, r) })
@@ -96,7 +104,9 @@ func answers(t *testing.T, r Resolver) {
 		{addrs("a.north.test"), "[192.0.2.2] <nil>"},
 		{addrs("north.test"), ErrNoData.Error()},
 		{addrs("dangling.north.test"), ErrNoName.Error()},
-		{addrs("loop1.north.test"), ErrNoData.Error()},
+		{addrs("loop1.north.test"), ErrTemporary.Error()},
+		{addrs("c1.north.test"), "[192.0.2.2] <nil>"},
+		{addrs("c0.north.test"), ErrTemporary.Error()},
 		{txt("north.test"), "[v=spf1 ip4:192.0.2.1 -all quote \" and \\ and ä] <nil>"},
 		{ptr("192.0.2.1"), "[mail.north.test] <nil>"},
 		{ptr("::ffff:192.0.2.1"), "[mail.north.test] <nil>"},
@@ -155,6 +165,19 @@ func TestAnswersAreCachedForTheirTime(t *testing.T) {
 	check("192.0.2.2")
 }
 
+// A stranger's zone must not fill our memory: what is large is asked again.
+func TestLargeAnswersAreNotRemembered(t *testing.T) {
+	z := zone(t, strings.Repeat("a.test. TXT \""+strings.Repeat("x", 200)+"\"\n", 30))
+	c := client(t, z, nil)
+	if a, err := c.TXT(context.Background(), "a.test"); err != nil || len(a.Records) != 30 {
+		t.Fatal(a, err)
+	}
+	z.Remove("a.test")
+	if _, err := c.TXT(context.Background(), "a.test"); !errors.Is(err, ErrNoName) {
+		t.Error(err)
+	}
+}
+
 // A server may answer another question, say nothing, or refuse: all of it is "not now", within bounded time.
 func TestBadServersAreTemporary(t *testing.T) {
 	for name, handler := range map[string]dns.HandlerFunc{
@@ -163,8 +186,9 @@ func TestBadServersAreTemporary(t *testing.T) {
 			r.Question[0].Name = "other.test."
 			w.WriteMsg(r)
 		},
-		"refused": func(w dns.ResponseWriter, q *dns.Msg) { w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeRefused)) },
-		"garbage": func(w dns.ResponseWriter, q *dns.Msg) { w.Write([]byte("garbage")) },
+		"our own question": func(w dns.ResponseWriter, q *dns.Msg) { w.WriteMsg(q) },
+		"refused":          func(w dns.ResponseWriter, q *dns.Msg) { w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeRefused)) },
+		"garbage":          func(w dns.ResponseWriter, q *dns.Msg) { w.Write([]byte("garbage")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})

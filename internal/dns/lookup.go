@@ -183,9 +183,12 @@ func unescape(s string) string {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// follow walks the CNAMEs of one set of records from name to the records of the type.
-func follow(rrs []dns.RR, name string, qtype uint16) (found []dns.RR, end string) {
-	for range maxChain {
+// errChain is a failure of the name's owner, which a recursive server calls one of its own: RFC 1034 §5.2.2.
+var errChain = errors.New("dns: CNAMEs lead in a circle, or too far")
+
+// follow walks the CNAMEs of one set of records from name to the records of the type; errChain if it comes to no end.
+func follow(rrs []dns.RR, name string, qtype uint16) (found []dns.RR, err error) {
+	for range maxChain + 1 {
 		next := ""
 		for _, rr := range rrs {
 			switch h := rr.Header(); {
@@ -197,9 +200,9 @@ func follow(rrs []dns.RR, name string, qtype uint16) (found []dns.RR, end string
 			}
 		}
 		if len(found) > 0 || next == "" {
-			return found, name
+			return found, nil
 		}
 		name = next
 	}
-	return nil, name
+	return nil, errChain
 }

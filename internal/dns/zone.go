@@ -71,10 +71,12 @@ func (z *Zone) ask(ctx context.Context, name string, qtype uint16) ([]dns.RR, bo
 		return nil, false, fmt.Errorf("%w: %w", ErrTemporary, ctx.Err())
 	}
 	chain, rcode := z.answer(name, qtype)
-	found, _ := follow(chain, name, qtype)
+	found, err := follow(chain, name, qtype)
 	switch {
 	case rcode == dns.RcodeServerFailure:
 		return nil, false, ErrTemporary
+	case err != nil:
+		return nil, false, fmt.Errorf("%w: %w", ErrTemporary, err)
 	case len(found) > 0:
 		return found, false, nil
 	case rcode == dns.RcodeNameError:
@@ -87,7 +89,7 @@ func (z *Zone) ask(ctx context.Context, name string, qtype uint16) ([]dns.RR, bo
 func (z *Zone) answer(name string, qtype uint16) (rrs []dns.RR, rcode int) {
 	z.mu.RLock()
 	defer z.mu.RUnlock()
-	for range maxChain {
+	for range maxChain + 1 {
 		if z.failing[name] {
 			return nil, dns.RcodeServerFailure
 		}
