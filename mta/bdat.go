@@ -18,9 +18,9 @@ func bdat(ctx context.Context, s *session, args []byte) answer {
 	switch {
 	case r.Code != 0:
 	case s.tx == nil:
-		r = replyNoChunks
+		r = replyRcptFirst
 	case s.tx.taken == 0:
-		r = replyNoRecipient
+		r = s.noRecipient()
 	case s.tx.data == nil:
 		d, err := s.receive(ctx)
 		if err != nil {
@@ -31,8 +31,12 @@ func bdat(ctx context.Context, s *session, args []byte) answer {
 	}
 	return answer{then: func(ctx context.Context, s *session) (answer, error) {
 		if r.Code != 0 {
-			s.endTransaction()
-			return say(r), s.skipChunk(size)
+			defer s.endTransaction()
+			a := say(r)
+			if last {
+				a = s.outcome(r)
+			}
+			return a, s.skipChunk(size)
 		}
 		return s.readChunk(ctx, size, last)
 	}}

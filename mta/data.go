@@ -42,7 +42,7 @@ func data(ctx context.Context, s *session, _ []byte) answer {
 		return say(replyChunksBegun)
 	case s.tx.taken == 0:
 		s.endTransaction()
-		return say(replyNoRecipient)
+		return say(s.noRecipient())
 	}
 	d, err := s.receive(ctx)
 	if err != nil {
@@ -52,6 +52,14 @@ func data(ctx context.Context, s *session, _ []byte) answer {
 	return answer{reply: replyGoAhead, then: func(ctx context.Context, s *session) (answer, error) {
 		return s.readData(ctx, d)
 	}}
+}
+
+// noRecipient is the answer to data for nobody; by LMTP it can only be 503 (RFC 2033 §4.2).
+func (s *session) noRecipient() smtp.Reply {
+	if s.server.traits.lmtp {
+		return replyRcptFirst
+	}
+	return replyNoRecipient
 }
 
 func (s *session) readData(ctx context.Context, d *incoming) (answer, error) {
@@ -84,8 +92,13 @@ func (s *session) finish(ctx context.Context, d *incoming, refusal error) answer
 	if r.Positive() {
 		s.errors, s.junk = 0, 0
 	}
+	return s.outcome(r)
+}
+
+// outcome says what became of a message: by LMTP, once for each RCPT that was taken (RFC 2033 §4.2).
+func (s *session) outcome(r smtp.Reply) answer {
 	a := say(r)
-	if s.server.traits.lmtp { // RFC 2033 §4.2: a reply for each RCPT that was taken
+	if s.server.traits.lmtp && s.tx != nil {
 		for range s.tx.taken - 1 {
 			a.more = append(a.more, r)
 		}

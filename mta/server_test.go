@@ -260,6 +260,23 @@ func TestFullSpool(t *testing.T) {
 	}
 }
 
+// By LMTP, the refusal of a last chunk is said for each recipient, however early it comes: RFC 2033 §4.2.
+func TestFullSpoolLMTP(t *testing.T) {
+	o := testOptions(t)
+	o.Kind = LMTP
+	o.Spool = &faulty{Spool: o.Spool, create: spool.ErrFull}
+	_, addr := start(t, o, plain)
+	c := dial(t, addr)
+	c.expect("220 ")
+	c.ask("LHLO client.test", "250 ")
+	c.ask("MAIL FROM:<alice@north.test>", "250 ")
+	c.ask("RCPT TO:<bob@south.test>", "250 ")
+	c.ask("RCPT TO:<dave@south.test>", "250 ")
+	c.ask("BDAT 6 LAST\r\nA: b", "452 4.3.1 ")
+	c.expect("452 4.3.1 ")
+	c.ask("NOOP", "250 ")
+}
+
 func queued(t testing.TB, sp spool.Spool) (n int) {
 	for _, err := range sp.List(context.Background(), spool.Filter{}) {
 		if err != nil {
