@@ -27,6 +27,12 @@ type route struct {
 	hop           hop.Hop
 }
 
+// Check tells what is wrong with a route, for whoever reads a configuration.
+func (r Route) Check() error {
+	_, err := r.compile()
+	return err
+}
+
 func (r Route) compile() (route, error) {
 	if (r.Match == "") == (r.Sender == "") {
 		return route{}, errors.New("a route needs a pattern of recipient domains or one of sender addresses, not both")

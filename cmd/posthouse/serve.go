@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"posthouse/crypto/certs"
+	"posthouse/crypto/password"
 	"posthouse/delivery"
 	"posthouse/directory"
 	"posthouse/internal/config"
@@ -80,7 +81,7 @@ func (h *house) reloadOnHangup() (stop func()) {
 
 // fromConfig gives a configuration its meaning. Its errors say file, line and fix, as the configuration's own do.
 func fromConfig(ctx context.Context, c *config.Config, log *slog.Logger) (settings, error) {
-	s := settings{hostname: c.Hostname, dir: c.DataDir, listeners: c.Listeners, delivery: c.Delivery, limits: c.Limits, log: log}
+	s := settings{dir: c.DataDir, listeners: c.Listeners, delivery: c.Delivery, limits: c.Limits, log: log}
 	var errs []error
 	address := func(key, text string) (a mail.Address) {
 		if text == "" {
@@ -92,17 +93,25 @@ func fromConfig(ctx context.Context, c *config.Config, log *slog.Logger) (settin
 		}
 		return a
 	}
+	domain := func(key, text string) string {
+		name, err := mail.ParseDomain(text)
+		if err != nil {
+			errs = append(errs, c.File.Errorf(key, "%v; give one like \"example.com\"", err))
+		}
+		return name
+	}
+	s.hostname = domain("hostname", c.Hostname)
 	s.postmaster = address("postmaster", c.Postmaster)
 	for i, d := range c.Domains {
 		key := fmt.Sprintf("domain[%d]", i)
-		name, err := mail.ParseDomain(d.Name)
-		if err != nil {
-			errs = append(errs, c.File.Errorf(key+".name", "%v; give one like \"example.com\"", err))
-		}
-		s.domains = append(s.domains, directory.Domain{Name: name, CatchAll: address(key+".catch_all", d.CatchAll)})
+		s.domains = append(s.domains, directory.Domain{Name: domain(key+".name", d.Name), CatchAll: address(key+".catch_all", d.CatchAll)})
 	}
 	for i, a := range c.Accounts {
-		s.accounts = append(s.accounts, directory.Declared{Login: address(fmt.Sprintf("account[%d].login", i), a.Login), Hash: a.PasswordHash})
+		key := fmt.Sprintf("account[%d]", i)
+		if err := password.Check(a.PasswordHash); err != nil {
+			errs = append(errs, c.File.Errorf(key+".password_hash", "%v; give one like \"$argon2id$v=19$m=19456,t=2,p=1$…$…\"", err))
+		}
+		s.accounts = append(s.accounts, directory.Declared{Login: address(key+".login", a.Login), Hash: a.PasswordHash})
 	}
 	for i, r := range c.Routes {
 		route, err := toRoute(r)
@@ -138,8 +147,8 @@ func openCerts(ctx context.Context, c *config.Config, log *slog.Logger) (*certs.
 
 func toRoute(r config.Route) (delivery.Route, error) {
 	route := delivery.Route{Match: r.Match, Sender: r.Sender, Via: r.Via}
-	if r.CredentialsFile == "" {
-		return route, nil
+	if err := route.Check(); err != nil || r.CredentialsFile == "" {
+		return route, err
 	}
 	f, err := os.Open(r.CredentialsFile)
 	if err != nil {
