@@ -65,9 +65,11 @@ func AppendDecoded(b, value []byte) []byte {
 		decoded, ok := b, false
 		if words.text != nil {
 			decoded, ok = appendUTF8(b, words.charset, words.text)
+		} else {
+			rest = value[2:]
 		}
-		if !ok {
-			b, value = append(b, value[:2]...), value[2:]
+		if !ok { // All of them, or each would be tried again with those after it.
+			b, value = append(b, value[:len(value)-len(rest)]...), rest
 			continue
 		}
 		b, value = decoded, rest

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"testing/iotest"
 )
 
@@ -153,6 +154,7 @@ func TestAppendDecoded(t *testing.T) {
 		"=?shift_jis?b?k/qWew==?=":                             "日本", //
 		"re: =?utf-8?q?a b?= c":                                "re: a b c",
 		"=?unknown?q?a?=":                                      "=?unknown?q?a?=",
+		"=?unknown?q?a?=  =?unknown?q?b?= =?utf-8?q?c?=":       "=?unknown?q?a?=  =?unknown?q?b?= c",
 		"=?utf-8?x?a?=":                                        "=?utf-8?x?a?=",
 		"=?utf-8?q?a":                                          "=?utf-8?q?a",
 		"=?utf-8?b?!!!?=":                                      "=?utf-8?b?!!!?=",
@@ -165,6 +167,17 @@ func TestAppendDecoded(t *testing.T) {
 		if got := string(AppendDecoded([]byte("> "), []byte(in))); got != "> "+want {
 			t.Errorf("%q: %q; want %q", in, got[2:], want)
 		}
+	}
+}
+
+// A sender chooses how many encoded words there are, and that none can be decoded: that must not take a time that grows with its
+// square, which for these would be 17 seconds.
+func TestAppendDecodedTakesLinearTime(t *testing.T) {
+	value := strings.Repeat("=?x?q?a?= ", MaxHeader/10)
+	begin := time.Now()
+	AppendDecoded(nil, []byte(value))
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("%d octets took %v", len(value), took)
 	}
 }
 
