@@ -22,14 +22,13 @@ func (h *house) zone() (string, error) {
 	fmt.Fprintf(&b, "%s. TXT \"v=spf1 a -all\"\n", h.hostname)
 	for _, d := range domains {
 		fmt.Fprintf(&b, "%[1]s. MX 10 %[2]s.\n%[1]s. TXT \"v=spf1 mx -all\"\n_dmarc.%[1]s. TXT \"v=DMARC1; p=reject\"\n", d.Name, h.hostname)
-		h.keys.signer(d.Name) // so that a domain added meanwhile has keys
-	}
-	records, err := h.keys.records()
-	if err != nil {
-		return "", err
-	}
-	for _, name := range slices.Sorted(maps.Keys(records)) {
-		fmt.Fprintf(&b, "%s. TXT %s\n", name, quoteTXT(records[name]))
+		records, err := h.keys.records(d.Name)
+		if err != nil {
+			return "", err
+		}
+		for _, name := range slices.Sorted(maps.Keys(records)) {
+			fmt.Fprintf(&b, "%s. TXT %s\n", name, quoteTXT(records[name]))
+		}
 	}
 	return b.String(), nil
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 
 	"posthouse/crypto/dkim"
 	"posthouse/directory"
+	"posthouse/internal/vfs"
 )
 
 // Selectors of the keys a domain gets at first, and the size of its RSA key.
@@ -54,33 +56,32 @@ func (k *dkimKeys) open() error {
 	return nil
 }
 
-// records are the TXT records to publish, by name.
-func (k *dkimKeys) records() (map[string]string, error) {
+// records are the TXT records to publish for a domain, by name.
+func (k *dkimKeys) records(domain string) (map[string]string, error) {
+	k.signer(domain) // so that one added meanwhile has keys
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	all := map[string]string{}
-	for _, keys := range k.keys {
-		for _, key := range keys {
-			name, value, err := key.Record()
-			if err != nil {
-				return nil, err
-			}
-			all[name] = value
+	for _, key := range k.keys[domain] {
+		name, value, err := key.Record()
+		if err != nil {
+			return nil, err
 		}
+		all[name] = value
 	}
 	return all, nil
 }
 
 // signer is the signer of an author's domain; nil if the domain is not ours. A domain that was added meanwhile gets its keys now.
 func (k *dkimKeys) signer(domain string) *dkim.Signer {
+	if ours, err := k.directory.IsLocal(context.Background(), domain); err != nil || !ours {
+		return nil
+	}
 	k.mu.Lock()
 	s := k.signers[domain]
 	k.mu.Unlock()
 	if s != nil {
 		return s
-	}
-	if ours, err := k.directory.IsLocal(context.Background(), domain); err != nil || !ours {
-		return nil
 	}
 	if err := k.load(domain); err != nil {
 		k.log.Error("mail leaves without a DKIM signature", "domain", domain, "error", err)
@@ -133,8 +134,13 @@ func (k *dkimKeys) load(domain string) error {
 	return nil
 }
 
+// makeKeys makes all keys of a domain or none: they take their place together, whenever the process dies.
 func makeKeys(dir string) (files []string, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	draft := dir + ".new"
+	if err := os.RemoveAll(draft); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(draft, 0o700); err != nil {
 		return nil, err
 	}
 	r, err := rsa.GenerateKey(rand.Reader, rsaBits)
@@ -149,13 +155,22 @@ func makeKeys(dir string) (files []string, err error) {
 		selector string
 		private  any
 	}{{rsaSelector, r}, {ed25519Selector, e}} {
-		file := filepath.Join(dir, k.selector+".pem")
-		if err := writeKey(file, k.private); err != nil {
+		name := k.selector + ".pem"
+		if err := writeKey(filepath.Join(draft, name), k.private); err != nil {
 			return nil, err
 		}
-		files = append(files, file)
+		files = append(files, filepath.Join(dir, name))
 	}
-	return files, nil
+	if err := (vfs.OS{}).SyncDir(draft); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty folder would be in the way
+		return nil, err
+	}
+	if err := os.Rename(draft, dir); err != nil {
+		return nil, err
+	}
+	return files, (vfs.OS{}).SyncDir(filepath.Dir(dir))
 }
 
 func writeKey(file string, private any) error {
