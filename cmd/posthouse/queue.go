@@ -117,7 +117,7 @@ func newQueueShow(group string) *cobra.Command {
 
 func printEntry(w io.Writer, e spool.Entry) {
 	now := time.Now()
-	fmt.Fprintf(w, "message     %s\nfrom        <%s>\nsize        %s\nreceived    %s, %s ago, by %s from %s\n", e.ID, e.From, octets(e.Size),
+	fmt.Fprintf(w, "message     %s\nfrom        <%s>\nsize        %s\nreceived    %s, %s ago, by %s from %s\n", e.ID, printable(e.From.String()), octets(e.Size),
 		e.Received.Local().Format(time.DateTime), ago(now.Sub(e.Received)), e.Origin.Protocol, printable(e.Origin.Remote.String()+" "+e.Origin.HELO))
 	if e.MessageID != "" {
 		fmt.Fprintf(w, "message-id  <%s>\n", printable(e.MessageID))
@@ -126,7 +126,7 @@ func printEntry(w io.Writer, e spool.Entry) {
 		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("judged      %s: %s %s", v.Stage, v.Result, printable(v.Detail)), " "))
 	}
 	for _, r := range e.Recipients {
-		fmt.Fprintf(w, "to          %s: %s, next %s, tried %d times", r.Address, r.State, next(r, now), r.Attempts)
+		fmt.Fprintf(w, "to          %s: %s, next %s, tried %d times", printable(r.Address.String()), r.State, next(r, now), r.Attempts)
 		if r.LastReply != "" {
 			fmt.Fprintf(w, ", last %s", printable(r.LastReply))
 		}

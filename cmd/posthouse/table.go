@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // table prints aligned columns; without rows it prints nothing.
@@ -50,10 +51,10 @@ func printList[T any](t *table, f *connection, values iter.Seq2[T, error], show 
 
 func (t *table) flush() error { return t.w.Flush() }
 
-// printable keeps a stranger's words from moving the cursor or the columns.
+// printable keeps a stranger's words from moving the cursor or the columns, or turning the direction of what follows.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 {
+		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r

@@ -59,7 +59,7 @@ func printStory(w io.Writer, s spool.Story) {
 		who := ""
 		for _, r := range s.Recipients {
 			if r.N == e.Recipient {
-				who = r.Address.String() + " "
+				who = printable(r.Address.String()) + " "
 			}
 		}
 		fmt.Fprintf(w, "%s  %s %s%s\n", e.Time.Local().Format(time.DateTime+".000"), e.Kind, who, printable(e.Text))
