@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -125,9 +126,21 @@ func tryPort(at netip.AddrPort) (netip.AddrPort, error) {
 	return l.Addr().(*net.TCPAddr).AddrPort(), l.Close()
 }
 
-// reset removes what dev made, and nothing else that may lie in the folder.
+// reset removes what dev made, and nothing else that may lie in the folder; nothing at all while a house there is running.
 func (d *dev) reset() error {
-	for _, name := range []string{"north", "south", "ca", "ca.pem"} {
+	names := []string{"ca", "ca.pem"}
+	for _, one := range devHouses() {
+		names = append(names, one.name)
+		f, err := lock(filepath.Join(d.dir, one.name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+	}
+	for _, name := range names {
 		if err := os.RemoveAll(filepath.Join(d.dir, name)); err != nil {
 			return err
 		}

@@ -50,7 +50,6 @@ type settings struct {
 // house is one complete mail system: its rooms, and the doors that are open.
 type house struct {
 	settings
-	lock         *os.File
 	directory    *directory.SQLite
 	store        *mailbox.SQLite
 	spool        *spool.SQLite
@@ -96,16 +95,24 @@ func (h *house) lockDir() error {
 	if err := (vfs.OS{}).SyncDir(filepath.Dir(h.dir)); err != nil { // what is promised lies below it
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(h.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := lock(h.dir)
 	if err != nil {
 		return err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return errors.Join(fmt.Errorf("%s is in use by another process: %w", h.dir, err), f.Close())
-	}
-	h.lock = f
 	h.onClose(f.Close) // and unlocks
 	return nil
+}
+
+// lock locks a folder against other processes, until the file is closed.
+func lock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s is in use by another process: %w", dir, err), f.Close())
+	}
+	return f, nil
 }
 
 func (h *house) openDirectory() (err error) {

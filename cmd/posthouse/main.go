@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 // Exit codes.
@@ -26,7 +27,9 @@ const (
 var errUsage = errors.New("wrong usage")
 
 func main() {
+	unix.Umask(0o077) // what we make is ours alone, the control socket too from its first moment
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second signal ends the process at once
 	err := newRoot().ExecuteContext(ctx)
 	stop()
 	switch {
