@@ -189,7 +189,9 @@ func (c *fetchCommand) run(ctx context.Context, s *session) (reply, error) {
 	}
 	if reads && !s.view.readOnly {
 		seen, err := s.markSeen(ctx, sel)
-		if err != nil {
+		if errors.Is(err, mailbox.ErrFull) || errors.Is(err, mailbox.ErrFailed) {
+			f.unmarked = err // What cannot be marked can be read all the same.
+		} else if err != nil {
 			return reply{}, err
 		}
 		if !slices.Contains(c.items, fetcher(flagsItem)) {
@@ -202,7 +204,7 @@ func (c *fetchCommand) run(ctx context.Context, s *session) (reply, error) {
 	if f.missing {
 		return reply{}, errGone
 	}
-	return reply{}, nil
+	return reply{}, f.unmarked
 }
 
 // markSeen sets \Seen of the messages that lack it, in one change, and returns them: the answer has their new flags, as RFC 9051
@@ -231,8 +233,10 @@ type fetching struct {
 	want    mailbox.FactSet
 	changed mailbox.UIDSet // messages whose flags are told with the items
 	missing bool           // a message was expunged meanwhile
-	target  target         // the message at hand
-	pending []streamer     // its items that need its octets
+
+	unmarked error      // why \Seen could not be set
+	target   target     // the message at hand
+	pending  []streamer // its items that need its octets
 }
 
 func (f *fetching) all(ctx context.Context, sel selection) error {
