@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -270,12 +271,21 @@ func (d *dev) welcome(w io.Writer) {
 	fmt.Fprintf(w, `
 Send a letter from alice to bob:
   printf 'From: alice@north.test\r\nTo: bob@south.test\r\nSubject: hello\r\n\r\nHello Bob.\r\n' |
-  curl --ssl-reqd --cacert %[1]s smtp://localhost:%[2]d --user alice@north.test:%[4]s --mail-from alice@north.test --mail-rcpt bob@south.test -T -
+  curl --ssl-reqd --cacert %[1]s smtp://localhost:%[2]d --user %[4]s --mail-from alice@north.test --mail-rcpt bob@south.test -T -
 Read it as bob:
-  curl --ssl-reqd --cacert %[1]s 'imap://localhost:%[3]d/INBOX;MAILINDEX=*' --user bob@south.test:%[4]s
+  curl --ssl-reqd --cacert %[1]s 'imap://localhost:%[3]d/INBOX;MAILINDEX=*' --user %[5]s
 See what waits in north's queue:
-  posthouse queue list --socket %[5]s
+  %[6]s queue list --socket %[7]s
 
 ready
-`, d.ca.File, d.listen(houses[0], 587).Port(), d.listen(houses[1], 143).Port(), d.password, filepath.Join(d.dir, "north", socketName))
+`, shellWord(d.ca.File), d.listen(houses[0], 587).Port(), d.listen(houses[1], 143).Port(), shellWord("alice@north.test:"+d.password), shellWord("bob@south.test:"+d.password),
+		shellWord(os.Args[0]), shellWord(filepath.Join(d.dir, "north", socketName)))
+}
+
+// shellWord is a word as a shell takes it.
+func shellWord(s string) string {
+	if plain := strings.Trim(s, "-./:@_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"); plain == "" && s != "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

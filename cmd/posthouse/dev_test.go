@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -28,5 +29,14 @@ func TestResetLeavesARunningHouseAlone(t *testing.T) {
 	}
 	if _, err := os.Stat(north); !os.IsNotExist(err) {
 		t.Error("the house is still there")
+	}
+}
+
+func TestShellWords(t *testing.T) {
+	for _, word := range []string{"plain", "/tmp/my house/ca.pem", "it's", "", "$(id) `id` \"", "a;b*"} {
+		out, err := exec.Command("sh", "-c", "printf %s "+shellWord(word)).Output()
+		if err != nil || string(out) != word {
+			t.Errorf("%q became %q, %v", word, out, err)
+		}
 	}
 }
