@@ -42,11 +42,9 @@ type Signature struct {
 	Result    Result
 	Domain    string // d=, lower case A-labels
 	Selector  string // s=
-	Identity  string // i=, or "@" and Domain
 	Algorithm string // a=
 	B         string // the first characters of b=, enough to tell signatures apart: RFC 6008
 	Reason    string // why it is not Pass
-	TestMode  bool   // the key says t=y: treat a failure as none
 }
 
 // TXT looks up the TXT records of a name; its errors are those of a dns.Resolver.

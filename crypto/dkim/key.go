@@ -20,7 +20,6 @@ import (
 type key struct {
 	public   crypto.PublicKey
 	kind     string // rsa, ed25519
-	testing  bool   // t=y
 	strict   bool   // t=s: i= must be d= itself
 	hashes   []string
 	services []string
@@ -54,8 +53,7 @@ func parseKey(record string) (k key, err error) {
 	if v, ok := t["v"]; ok && v != "DKIM1" {
 		return key{}, errors.New("the key record has an unknown version")
 	}
-	flags := list(t["t"])
-	k.testing, k.strict = slices.Contains(flags, "y"), slices.Contains(flags, "s")
+	k.strict = slices.Contains(list(t["t"]), "s") // t=y changes nothing: a failure refuses nothing by itself (RFC 6376 §3.6.1)
 	if h, ok := t["h"]; ok {
 		k.hashes = list(h)
 	}

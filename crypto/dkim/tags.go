@@ -98,10 +98,9 @@ func parseSignature(f field, now time.Time) (signature, error) {
 func (s *signature) parseIdentity(t tags) error {
 	i, ok := t["i"]
 	if !ok {
-		s.Identity, s.identity = "@"+s.Domain, s.Domain
+		s.identity = s.Domain
 		return nil
 	}
-	s.Identity = i
 	domain, err := mail.ParseDomain(i[strings.LastIndexByte(i, '@')+1:])
 	if err != nil || domain != s.Domain && !strings.HasSuffix(domain, "."+s.Domain) {
 		return errors.New("i= is not within d=")

@@ -56,19 +56,13 @@ func (q Query) Domain() string {
 type Answer struct {
 	Result      Result
 	Domain      string // whose policy it is, lower case
-	Identity    string // "mailfrom" or "helo"
 	Reason      string // the mechanism that matched, or the trouble
 	Explanation string // of a Fail, as the domain gives it (§6.2); a stranger's words
 }
 
 // Check evaluates the policy of the sender's domain. It makes at most some 120 DNS queries; ctx bounds their time.
 func Check(ctx context.Context, resolver dns.Resolver, q Query) Answer {
-	a := newEvaluation(resolver, q, q.From.Local(), q.Domain()).answer(ctx)
-	a.Identity = "mailfrom"
-	if q.From.IsNull() {
-		a.Identity = "helo"
-	}
-	return a
+	return newEvaluation(resolver, q, q.From.Local(), q.Domain()).answer(ctx)
 }
 
 // evaluation is one run of check_host() with its budget.

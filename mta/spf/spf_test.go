@@ -30,12 +30,12 @@ mail.north.test. A   192.0.2.1
 		helo string
 		want Answer
 	}{
-		{"192.0.2.1", alice, "x", Answer{Pass, "north.test", "mailfrom", "ip4:192.0.2.1", ""}},
-		{"::ffff:192.0.2.1", alice, "x", Answer{Pass, "north.test", "mailfrom", "ip4:192.0.2.1", ""}},
-		{"192.0.2.2", alice, "x", Answer{Fail, "north.test", "mailfrom", "-all", "192.0.2.2 may not send for alice@north.test, says mx.test"}},
-		{"192.0.2.1", mail.Address{}, "Mail.north.test", Answer{Pass, "mail.north.test", "helo", "a", ""}},
-		{"192.0.2.1", mail.Address{}, "[192.0.2.1]", Answer{None, "[192.0.2.1]", "helo", "not a domain name", ""}},
-		{"192.0.2.1", mail.Address{}, "unknown.test", Answer{None, "unknown.test", "helo", "no policy", ""}},
+		{"192.0.2.1", alice, "x", Answer{Pass, "north.test", "ip4:192.0.2.1", ""}},
+		{"::ffff:192.0.2.1", alice, "x", Answer{Pass, "north.test", "ip4:192.0.2.1", ""}},
+		{"192.0.2.2", alice, "x", Answer{Fail, "north.test", "-all", "192.0.2.2 may not send for alice@north.test, says mx.test"}},
+		{"192.0.2.1", mail.Address{}, "Mail.north.test", Answer{Pass, "mail.north.test", "a", ""}},
+		{"192.0.2.1", mail.Address{}, "[192.0.2.1]", Answer{None, "[192.0.2.1]", "not a domain name", ""}},
+		{"192.0.2.1", mail.Address{}, "unknown.test", Answer{None, "unknown.test", "no policy", ""}},
 	} {
 		got := Check(context.Background(), zone, Query{IP: netip.MustParseAddr(c.ip), HELO: c.helo, From: c.from, Receiver: "mx.test"})
 		if got != c.want {
