@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -68,6 +69,7 @@ type SQLite struct {
 	hasher  *password.Hasher
 	proven  *provenCache
 	domains atomic.Pointer[map[string]Domain] // what the table and Options.Domains hold, replaced as a whole
+	loading sync.Mutex                        // held from reading the table to replacing domains: the last to read is the last to replace
 }
 
 // Open opens or makes the directory database at path.
@@ -107,6 +109,8 @@ func (s *SQLite) declare(ctx context.Context) error {
 
 // loadDomains brings s.domains up to date; writers call it after their change.
 func (s *SQLite) loadDomains(ctx context.Context) error {
+	s.loading.Lock()
+	defer s.loading.Unlock()
 	all := map[string]Domain{}
 	err := s.each(ctx, "SELECT name, catch_all FROM domain", nil, func(r *sqlite.Stmt) error {
 		d := Domain{Name: r.ColumnText(0)}

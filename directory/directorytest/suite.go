@@ -23,7 +23,7 @@ type Open func(t testing.TB, postmaster mail.Address) directory.Directory
 func Run(t *testing.T, open Open) {
 	for name, test := range map[string]func(*testing.T, directory.Directory){
 		"domains": domains, "accounts": accounts, "resolve": resolve, "alias loops": aliasLoops, "authenticate": authenticate,
-		"alias targets": aliasTargets, "may send": maySend, "remove": remove, "many at once": manyAtOnce,
+		"alias targets": aliasTargets, "may send": maySend, "remove": remove, "many at once": manyAtOnce, "domains at once": domainsAtOnce,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t, Address(t, "root@configured.test"))) })
 	}
@@ -314,4 +314,27 @@ func manyAtOnce(t *testing.T, d directory.Directory) {
 		})
 	}
 	wg.Wait()
+}
+
+// A domain that was added is there, whoever else adds one at the same time.
+func domainsAtOnce(t *testing.T, d directory.Directory) {
+	for round := range 30 {
+		var wg sync.WaitGroup
+		var names []string
+		for i := range 8 {
+			name := fmt.Sprintf("d%d-%d.test", round, i)
+			names = append(names, name)
+			wg.Go(func() {
+				if err := d.AddDomain(ctx, directory.Domain{Name: name}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		for _, name := range names {
+			if ok, err := d.IsLocal(ctx, name); !ok || err != nil {
+				t.Errorf("%s was added and is not local: %v", name, err)
+			}
+		}
+	}
 }
