@@ -37,12 +37,16 @@ func (h *house) stats() spool.Stats {
 	s, err := h.spool.Stats(context.Background(), maxDestinations)
 	if err != nil {
 		h.log.Error("no queue statistics", "error", err)
+		return spool.Stats{}
 	}
 	return s
 }
 
 func (h *house) readDepth(emit func(float64, ...string)) {
 	s := h.stats()
+	if s.Recipients == nil {
+		return // no number is better than a wrong one
+	}
 	for _, state := range []spool.State{spool.Ready, spool.Leased, spool.Held, spool.Dead} {
 		emit(float64(s.Recipients[state]), state.String())
 	}

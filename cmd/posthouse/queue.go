@@ -117,8 +117,12 @@ func newQueueShow(group string) *cobra.Command {
 
 func printEntry(w io.Writer, e spool.Entry) {
 	now := time.Now()
-	fmt.Fprintf(w, "message     %s\nfrom        <%s>\nsize        %s\nreceived    %s, %s ago, by %s from %s\n", e.ID, printable(e.From.String()), octets(e.Size),
-		e.Received.Local().Format(time.DateTime), ago(now.Sub(e.Received)), e.Origin.Protocol, printable(e.Origin.Remote.String()+" "+e.Origin.HELO))
+	by := e.Origin.Protocol
+	if e.Origin.Remote.IsValid() { // our own notices come from nowhere
+		by += " from " + e.Origin.Remote.String() + " " + e.Origin.HELO
+	}
+	fmt.Fprintf(w, "message     %s\nfrom        <%s>\nsize        %s\nreceived    %s, %s ago, by %s\n", e.ID, printable(e.From.String()), octets(e.Size),
+		e.Received.Local().Format(time.DateTime), ago(now.Sub(e.Received)), printable(by))
 	if e.MessageID != "" {
 		fmt.Fprintf(w, "message-id  <%s>\n", printable(e.MessageID))
 	}

@@ -1,6 +1,12 @@
 package main
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	"posthouse/mail"
+	"posthouse/spool"
+)
 
 func TestStrangersWordsAreMadePrintable(t *testing.T) {
 	for in, want := range map[string]string{
@@ -9,5 +15,14 @@ func TestStrangersWordsAreMadePrintable(t *testing.T) {
 		if got := printable(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
+	}
+}
+
+// A notice of ours came from no network address.
+func TestANoticeComesFromNowhere(t *testing.T) {
+	var b strings.Builder
+	printEntry(&b, spool.Entry{Envelope: mail.Envelope{Origin: mail.Origin{Protocol: "local"}}})
+	if got := b.String(); strings.Contains(got, "invalid") || !strings.Contains(got, "by local\n") {
+		t.Error(got)
 	}
 }
