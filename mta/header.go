@@ -123,15 +123,20 @@ func (s *session) editHeader(d *incoming, header []byte) ([]byte, error) {
 }
 
 // drops tells a field that does not pass: results in our name that we did not write (RFC 8601 §5), and from our users the list of those
-// the others must not see (RFC 5322 §3.6.3).
+// the others must not see (RFC 5322 §3.6.3), and a Message-ID that is none (RFC 6409 §8.3).
 func (s *session) drops(f mime.Field) bool {
 	switch {
 	case strings.EqualFold(string(f.Name), "Authentication-Results"):
 		return claims(f.Value, s.server.opts.Hostname)
 	case s.server.traits.submission:
-		return strings.EqualFold(string(f.Name), "Bcc") || strings.EqualFold(string(f.Name), "Resent-Bcc")
+		return strings.EqualFold(string(f.Name), "Bcc") || strings.EqualFold(string(f.Name), "Resent-Bcc") || isEmptyID(f)
 	}
 	return false
+}
+
+// isEmptyID tells a Message-ID field without one, in whose place missingFields puts another.
+func isEmptyID(f mime.Field) bool {
+	return strings.EqualFold(string(f.Name), "Message-ID") && len(bytes.Trim(f.Value, " \t\r\n<>")) == 0
 }
 
 // missingFields are what every message must or should have (RFC 5322 §3.6) and our user's does not: RFC 6409 §8.
