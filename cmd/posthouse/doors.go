@@ -8,13 +8,9 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
-
-	"github.com/pires/go-proxyproto"
 
 	"posthouse/httpd/admin"
 	"posthouse/httpd/health"
@@ -23,12 +19,11 @@ import (
 	"posthouse/mta"
 )
 
-// Time limits of HTTP and of PROXY headers.
+// Time limits of HTTP.
 const (
-	proxyHeaderTime = 5 * time.Second
-	httpHeaderTime  = 10 * time.Second
-	httpReadTime    = time.Minute
-	httpIdleTime    = 2 * time.Minute
+	httpHeaderTime = 10 * time.Second
+	httpReadTime   = time.Minute
+	httpIdleTime   = 2 * time.Minute
 )
 
 // door is one listener with the server behind it.
@@ -64,24 +59,6 @@ func ignoreClosed(err error) error {
 		return nil
 	}
 	return err
-}
-
-// behindProxy believes the PROXY headers of some networks: sessions, limits and logs then see the real client. Of others a header is no
-// header but a command nobody knows.
-func behindProxy(l net.Listener, from []netip.Prefix) net.Listener {
-	if len(from) == 0 {
-		return l
-	}
-	return &proxyproto.Listener{Listener: l, ReadHeaderTimeout: proxyHeaderTime, ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
-		peer, err := netip.ParseAddrPort(o.Upstream.String())
-		if err != nil {
-			return proxyproto.REJECT, err
-		}
-		if slices.ContainsFunc(from, func(p netip.Prefix) bool { return p.Contains(peer.Addr().Unmap()) }) {
-			return proxyproto.USE, nil
-		}
-		return proxyproto.SKIP, nil
-	}}
 }
 
 func (h *house) openDoor(l config.Listener, listener net.Listener) (door, error) {

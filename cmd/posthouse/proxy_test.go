@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-smtp"
 
@@ -35,8 +36,19 @@ proxy_protocol_from = ["192.0.2.1"]
 		c := smtp.NewClient(conn)
 		return c.SendMail("bob@sender.test", []string{"alice@house.test"}, strings.NewReader(letter("bob@sender.test", "alice@house.test", "proxied", "\r\n")))
 	}
+	for range 4 { // connections that say nothing keep nobody waiting
+		silent, err := net.Dial("tcp", believed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+	}
+	began := time.Now()
 	if err := send(believed); err != nil {
 		t.Fatal(err)
+	}
+	if took := time.Since(began); took > proxyHeaderTime {
+		t.Errorf("it took %v", took)
 	}
 	var got [][]byte
 	testkit.Until(t, "the letter", func() bool {
