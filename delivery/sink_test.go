@@ -52,11 +52,12 @@ func (s *sink) serve(nc net.Conn) {
 	s.open++
 	s.most = max(s.most, s.open)
 	s.mu.Unlock()
-	defer func() {
+	over := sync.OnceFunc(func() {
 		s.mu.Lock()
 		s.open--
 		s.mu.Unlock()
-	}()
+	})
+	defer over()
 	r, w := bufio.NewReaderSize(nc, 64<<10), bufio.NewWriter(nc)
 	say := func(line string) {
 		if line == "" {
@@ -74,6 +75,7 @@ func (s *sink) serve(nc net.Conn) {
 			return
 		}
 		if !s.answer(strings.TrimRight(line, "\r\n"), r, say) {
+			over() // who hears goodbye may connect again at once
 			w.Flush()
 			return
 		}
