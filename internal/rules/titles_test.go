@@ -3,6 +3,7 @@ package rules
 // titles are those of the RFCs that the code cites.
 func titles() map[int]string {
 	return map[int]string{
+		1034: "Domain names: concepts and facilities",
 		1035: "Domain names: implementation and specification",
 		1122: "Requirements for Internet Hosts: Communication Layers",
 		1864: "The Content-MD5 Header Field",
