@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
+	"golang.org/x/text/unicode/norm"
 
 	"posthouse/mailbox"
 )
@@ -123,8 +124,10 @@ func (d dialect) patterns(reference string, raw []string) []string {
 	return patterns
 }
 
-// canonicalPattern writes INBOX in capitals where it is the first level: RFC 9051 §5.1.
+// canonicalPattern writes a pattern as mailbox.CanonicalName writes names: in NFC, and INBOX in capitals where it is the first level
+// (RFC 9051 §5.1).
 func canonicalPattern(p string) string {
+	p = norm.NFC.String(p)
 	first, _, _ := strings.Cut(p, mailbox.Separator)
 	if strings.EqualFold(first, mailbox.Inbox) {
 		return mailbox.Inbox + p[len(first):]
