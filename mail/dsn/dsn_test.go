@@ -2,6 +2,7 @@ package dsn
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"io"
 	"mime"
@@ -280,5 +281,18 @@ func TestHeaderWithoutEnd(t *testing.T) {
 		if !strings.HasPrefix(content, p.parts[2]) || len(p.parts[2]) > maxHeader {
 			t.Errorf("%d octets: %.50q", len(p.parts[2]), p.parts[2])
 		}
+	}
+}
+
+// damaged is a message of which nothing can be read.
+type damaged struct{}
+
+func (damaged) Size() int64                       { return 1000 }
+func (damaged) ReadAt([]byte, int64) (int, error) { return 0, errors.New("input/output error") }
+
+func TestDamagedMessage(t *testing.T) {
+	text := compose(t, report(t, func(r *Report) { r.Content = damaged{} }))
+	if !strings.Contains(text, "Status: 5.1.1\r\n") || !strings.Contains(text, "Content-Type: text/rfc822-headers\r\n") {
+		t.Error(text)
 	}
 }

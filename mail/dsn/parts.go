@@ -203,11 +203,8 @@ func (r *Report) text(s string) string {
 
 // writeOriginal returns the message, or its header: RFC 3461 §6.2.
 func (r *Report) writeOriginal(mw *textproto.MultipartWriter) error {
-	head, err := r.originalHeader()
-	if err != nil {
-		return err
-	}
-	if !r.full() {
+	head, readable := r.originalHeader()
+	if !readable || !r.full() {
 		kind := "text/rfc822-headers" // RFC 6522 §4
 		if r.utf8() {
 			kind = "message/global-headers" // RFC 6533 §5
@@ -241,16 +238,16 @@ func (r *Report) full() bool {
 	}
 }
 
-// originalHeader reads the message's header, without the empty line.
-func (r *Report) originalHeader() ([]byte, error) {
+// originalHeader reads the message's header, without the empty line. What cannot be read does not go back, but the notice does: without
+// it nobody would ever hear of the message.
+func (r *Report) originalHeader() (head []byte, readable bool) {
 	b := make([]byte, min(r.Content.Size(), maxHeader))
-	if n, err := r.Content.ReadAt(b, 0); err != nil && !(errors.Is(err, io.EOF) && n == len(b)) {
-		return nil, fmt.Errorf("dsn: reading the message: %w", err)
-	}
+	n, err := r.Content.ReadAt(b, 0)
+	readable, b = err == nil || errors.Is(err, io.EOF) && n == len(b), b[:n]
 	if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
-		return b[:i+2], nil
+		return b[:i+2], readable
 	}
-	return b[:bytes.LastIndexByte(b, '\n')+1], nil
+	return b[:bytes.LastIndexByte(b, '\n')+1], readable
 }
 
 func isASCII(b []byte) bool {
