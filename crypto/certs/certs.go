@@ -135,15 +135,12 @@ func keep(dir string, hosts []string, issuer *tls.Certificate) (*tls.Certificate
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	der, key, err := issue(hosts, issuer)
+	key, err := keepKey(keyFile)
 	if err != nil {
 		return nil, err
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	der, err := issue(hosts, issuer, key)
 	if err != nil {
-		return nil, err
-	}
-	if err := write(keyFile, 0o600, &pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}); err != nil {
 		return nil, err
 	}
 	if err := write(certFile, 0o644, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {
@@ -151,6 +148,43 @@ func keep(dir string, hosts []string, issuer *tls.Certificate) (*tls.Certificate
 	}
 	c, err = tls.LoadX509KeyPair(certFile, keyFile)
 	return &c, err
+}
+
+// keepKey reads a private key, and makes it if it is missing. It outlives its certificates, so that a crash between the two files never
+// leaves a pair that does not match.
+func keepKey(file string) (*ecdsa.PrivateKey, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeKey(file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s is not a PEM file", file)
+	}
+	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	key, ok := private.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("%s: a key of type %T is not of our making", file, private)
+	}
+	return key, nil
+}
+
+func makeKey(file string) (*ecdsa.PrivateKey, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return key, write(file, 0o600, &pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
 func fits(leaf *x509.Certificate, hosts []string, issuer *tls.Certificate) bool {
@@ -165,13 +199,10 @@ func fits(leaf *x509.Certificate, hosts []string, issuer *tls.Certificate) bool 
 	return issuer == nil || leaf.CheckSignatureFrom(issuer.Leaf) == nil
 }
 
-func issue(hosts []string, issuer *tls.Certificate) (der []byte, key *ecdsa.PrivateKey, err error) {
-	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		return nil, nil, err
-	}
+func issue(hosts []string, issuer *tls.Certificate, key *ecdsa.PrivateKey) ([]byte, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	now := time.Now()
 	t := &x509.Certificate{
@@ -193,8 +224,7 @@ func issue(hosts []string, issuer *tls.Certificate) (der []byte, key *ecdsa.Priv
 	if issuer != nil {
 		parent, signer = issuer.Leaf, issuer.PrivateKey
 	}
-	der, err = x509.CreateCertificate(rand.Reader, t, parent, key.Public(), signer)
-	return der, key, err
+	return x509.CreateCertificate(rand.Reader, t, parent, key.Public(), signer)
 }
 
 // write replaces a file as a whole, synced before it takes its name.

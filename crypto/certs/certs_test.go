@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"os"
@@ -146,6 +147,27 @@ func TestSelfSigned(t *testing.T) {
 	}
 	if leaf.IsCA {
 		t.Error("a server's certificate is an authority")
+	}
+}
+
+// A certificate that is made anew goes with the key that is there, so that a crash before it is written leaves a pair that matches.
+func TestANewCertificateKeepsTheKey(t *testing.T) {
+	dir := t.TempDir()
+	var keys [2][]byte
+	for i, host := range []string{"mail.north.test", "mail.south.test"} {
+		k, err := SelfSigned(dir, []string{host})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.current.Load().Leaf.VerifyHostname(host); err != nil {
+			t.Error(err)
+		}
+		if keys[i], err = os.ReadFile(filepath.Join(dir, "key.pem")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(keys[0], keys[1]) {
+		t.Error("the key was replaced")
 	}
 }
 
