@@ -29,6 +29,7 @@ func newServe() *cobra.Command {
 	c.Flags().StringVar(&file, "config", defaultConfig, "configuration file")
 	c.Flags().StringVar(&level, "log", "info", "log level: debug, info, warn or error")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		signal.Ignore(syscall.SIGHUP) // until there is something to reload
 		log, err := newLog(level)
 		if err != nil {
 			return err
