@@ -52,6 +52,9 @@ func (l *addressList) step() {
 		l.in = l.in[1:]
 		l.startGroup()
 	case '<':
+		if l.angle != nil { // no comma between two: whoever judges authors must see both
+			l.endAddress()
+		}
 		l.in = l.in[1:]
 		l.readAngle()
 	case '>':

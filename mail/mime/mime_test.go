@@ -239,6 +239,8 @@ func TestParseAddresses(t *testing.T) {
 		`a\,b <c@d>`:              {{Name: "a,b", Mailbox: "c", Host: "d"}},
 		"<a@b> after":             {{Name: "after", Mailbox: "a", Host: "b"}},
 		"<<a@b>>":                 {{Mailbox: "a", Host: "b"}},
+		"<a@b> <c@d>":             {{Mailbox: "a", Host: "b"}, {Mailbox: "c", Host: "d"}},
+		"x <a@b> y <c@d>, e@f":    {{Name: "x y", Mailbox: "a", Host: "b"}, {Mailbox: "c", Host: "d"}, {Mailbox: "e", Host: "f"}},
 		"<a@b":                    {{Mailbox: "a", Host: "b"}},
 		"a@[IPv6:::1], b@[x":      {{Mailbox: "a", Host: "[IPv6:::1]"}, {Mailbox: "b", Host: "[x"}},
 		"a@b c":                   {{Mailbox: "a", Host: "b"}},
