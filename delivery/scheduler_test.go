@@ -1,6 +1,12 @@
 package delivery
 
-import "testing"
+import (
+	"context"
+	"testing"
+
+	"posthouse/delivery/hop"
+	"posthouse/mail"
+)
 
 // TestRoom: more than one worker for a destination only while half of all are free.
 func TestRoom(t *testing.T) {
@@ -51,5 +57,19 @@ func TestTakeBeginsAnew(t *testing.T) {
 		if again != c.want || len(s.busy) != 0 || s.n != c.n-1 {
 			t.Errorf("%+v: %v", c, again)
 		}
+	}
+}
+
+type panicking struct{ hop.Transport }
+
+func (panicking) Deliver(context.Context, hop.Hop, hop.Task) []hop.Result { panic("boom") }
+
+// TestPanic: a message that makes a transport panic is put off, and nothing ends.
+func TestPanic(t *testing.T) {
+	s := &scheduler{Mover: &Mover{opts: withDefaults(Options{})}}
+	task := hop.Task{Envelope: &mail.Envelope{}, Recipients: make([]mail.Recipient, 2)}
+	results := s.guarded(panicking{}, hop.Hop{}, task)
+	if len(results) != 2 || results[0].Status != hop.Temporary || results[1].Status != hop.Temporary {
+		t.Errorf("%+v", results)
 	}
 }

@@ -98,12 +98,25 @@ func (s *scheduler) deliver(j *spool.Job, content mail.Content, group []tried) [
 	}
 	transport, _ := s.transport(group[0].hop)
 	start := time.Now()
-	results := transport.Deliver(s.work, group[0].hop, task)
+	results := s.guarded(transport, group[0].hop, task)
 	took := time.Since(start)
 	for i := range group {
 		group[i].result, group[i].took = results[i], took
 	}
 	return group
+}
+
+// guarded is Deliver, which a message that makes us panic must not turn into the end of everybody's mail.
+func (s *scheduler) guarded(t hop.Transport, h hop.Hop, task hop.Task) (results []hop.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			results = make([]hop.Result, len(task.Recipients))
+			for i := range results {
+				results[i] = hop.Panicked(s.opts.Log, task, p)
+			}
+		}
+	}()
+	return t.Deliver(s.work, h, task)
 }
 
 // settle records what became of the recipients; those that were not tried are released.

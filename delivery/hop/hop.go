@@ -7,8 +7,10 @@ package hop
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 
 	"posthouse/mail"
@@ -149,4 +151,11 @@ type Transport interface {
 	Deliver(ctx context.Context, h Hop, t Task) []Result
 	// Close lets go of what is kept between messages.
 	Close() error
+}
+
+// Panicked is the result of a recipient whose delivery made us panic: it is put off, and what happened is in the log. Called by a
+// deferred function, it logs the stack of the panic.
+func Panicked(log *slog.Logger, task Task, p any) Result {
+	log.Error("panic in delivery", "mid", task.Envelope.ID, "panic", p, "stack", string(debug.Stack()))
+	return Result{Status: Temporary, Reply: smtp.Reply{Code: 451, Enhanced: smtp.Enhanced{4, 3, 0}, Text: "an error of ours, which is in the log"}}
 }

@@ -75,7 +75,12 @@ func (t *Transport) Deliver(ctx context.Context, _ hop.Hop, task hop.Task) []hop
 }
 
 // one delivers to one recipient.
-func (t *Transport) one(ctx context.Context, task *hop.Task, i int) hop.Result {
+func (t *Transport) one(ctx context.Context, task *hop.Task, i int) (result hop.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			result = hop.Panicked(t.opts.Log, *task, p)
+		}
+	}()
 	to := task.Recipients[i].Address
 	r, err := t.attempt(ctx, task, to)
 	if err == nil {
