@@ -40,7 +40,7 @@ race:
 bench: ## benchmarks of the hot paths
 	go test -run xxx -bench . -benchmem ./...
 
-fuzz: ## every fuzzer for $(FUZZTIME)
+fuzz: ## every fuzzer, each for FUZZTIME (20s)
 	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 		echo "$$p $$f"; go test -run xxx -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p; done; done
 

@@ -23,6 +23,7 @@ import (
 const (
 	httpHeaderTime = 10 * time.Second
 	httpReadTime   = time.Minute
+	httpWriteTime  = time.Minute
 	httpIdleTime   = 2 * time.Minute
 )
 
@@ -68,9 +69,9 @@ func (h *house) openDoor(l config.Listener, listener net.Listener) (door, error)
 	case "imaps":
 		return h.imapDoor(l, tls.NewListener(listener, h.certs.Config())), nil
 	case "http":
-		return httpDoor(listener, h.public()), nil
+		return httpDoor(listener, h.public(), httpWriteTime), nil
 	case "https":
-		return httpDoor(tls.NewListener(listener, h.certs.Config()), h.public()), nil
+		return httpDoor(tls.NewListener(listener, h.certs.Config()), h.public(), httpWriteTime), nil
 	}
 	kind, ok := map[string]mta.Kind{"smtp": mta.MX, "submission": mta.Submission, "submissions": mta.Submissions, "lmtp": mta.LMTP}[l.Protocol]
 	if !ok {
@@ -104,8 +105,11 @@ func (h *house) public() http.Handler {
 	return mux
 }
 
-func httpDoor(l net.Listener, handler http.Handler) door {
-	s := &http.Server{Handler: handler, ReadHeaderTimeout: httpHeaderTime, ReadTimeout: httpReadTime, IdleTimeout: httpIdleTime}
+// httpDoor serves HTTP; writeTime bounds an answer's writing, 0: it may take its time.
+func httpDoor(l net.Listener, handler http.Handler, writeTime time.Duration) door {
+	s := &http.Server{
+		Handler: handler, ReadHeaderTimeout: httpHeaderTime, ReadTimeout: httpReadTime, WriteTimeout: writeTime, IdleTimeout: httpIdleTime,
+	}
 	return door{shutdown: s.Shutdown, serve: func() error {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -130,7 +134,7 @@ func (h *house) openControl() error {
 	}
 	d := httpDoor(l, admin.New(admin.Options{
 		Spool: h.spool, Directory: h.directory, Store: h.store, Disconnect: h.disconnect, Reload: h.reload, Zone: h.zone, Version: version(), Log: h.log,
-	}))
+	}), 0) // a list of a million messages is as long as it is, for whoever runs the server
 	d.name, d.protocol, d.addr = "control "+path, "control", l.Addr()
 	h.doors = append(h.doors, d)
 	return nil
