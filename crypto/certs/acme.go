@@ -26,7 +26,8 @@ type ACMEOptions struct {
 	Log       *slog.Logger
 }
 
-// ACME gets a certificate by HTTP-01 or TLS-ALPN-01 challenges and renews it until ctx ends. Until the first one is there, and whenever
+// ACME gets a certificate by HTTP-01 challenges (RFC 8555 §8.3) and renews it until ctx ends. There is no TLS-ALPN-01: few mail servers
+// listen on port 443, and an attempt there that fails costs the whole order. Until the first one is there, and whenever
 // the authority cannot be reached for too long, a self-signed one serves: opportunistic SMTP does not ask for more.
 func ACME(ctx context.Context, o ACMEOptions) (*Keeper, error) {
 	k, err := SelfSigned(filepath.Join(o.Dir, "self-signed"), o.Hosts)
@@ -59,7 +60,7 @@ func (o ACMEOptions) issuer() (certmagic.ACMEIssuer, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	i := certmagic.ACMEIssuer{CA: o.Directory, Email: o.Email, Agreed: true, AltHTTPPort: o.HTTPPort, Logger: zap.New(slogCore{log})}
+	i := certmagic.ACMEIssuer{CA: o.Directory, Email: o.Email, Agreed: true, DisableTLSALPNChallenge: true, AltHTTPPort: o.HTTPPort, Logger: zap.New(slogCore{log})}
 	if i.CA == "" {
 		i.CA = certmagic.LetsEncryptProductionCA
 	}
