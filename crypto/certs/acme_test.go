@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -69,7 +70,8 @@ func TestACME(t *testing.T) {
 	directory := pebble(t, filepath.Join(dir, "pebble"), httpPort)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	k, err := ACME(ctx, ACMEOptions{Dir: dir, Hosts: []string{"mail.north.test"}, Directory: directory, RootFile: ca.File, HTTPPort: httpPort})
+	log := slog.New(slog.NewTextHandler(t.Output(), nil)) // shown if the test fails
+	k, err := ACME(ctx, ACMEOptions{Dir: dir, Hosts: []string{"mail.north.test"}, Directory: directory, RootFile: ca.File, HTTPPort: httpPort, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
