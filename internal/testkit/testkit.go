@@ -144,6 +144,12 @@ func (p *Process) Output() string { return p.out.String() }
 // Until waits for a condition, and fails the test if it does not come true.
 func Until(t testing.TB, what string, condition func() bool) {
 	t.Helper()
+	Within(t, patience, what, condition)
+}
+
+// Within is Until with another patience, for what retries by a clock of its own.
+func Within(t testing.TB, patience time.Duration, what string, condition func() bool) {
+	t.Helper()
 	deadline, tick := time.After(patience), time.NewTicker(step)
 	defer tick.Stop()
 	for !condition() {
