@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,7 +55,9 @@ func TestKeysCrashAnywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	operations := whole.Count() - before
-	golden(t, "keys.golden", strings.Join(whole.Log()[before:], "\n")+"\n")
+	// An RSA key's encoding is some bytes longer or shorter with its numbers' leading bits: the order is what is held.
+	order := regexp.MustCompile(`(?m)^(write \S+) \d+$`).ReplaceAllString(strings.Join(whole.Log()[before:], "\n"), "$1")
+	golden(t, "keys.golden", order+"\n")
 	for n := 1; n <= operations; n++ {
 		for seed := range uint64(8) {
 			f := withDataDir(t)
