@@ -26,9 +26,20 @@ type Envelope struct {
 	UTF8     bool        `json:"utf8,omitempty"` // SMTPUTF8 was asked for: RFC 6531 §3.4
 	TLS      TLSNeed     `json:"tls,omitempty"`
 	Return   Return      `json:"return,omitempty"`
-	EnvID    string      `json:"envid,omitempty"` // RFC 3461 §4.4, decoded
+	EnvID    string      `json:"envid,omitempty"`    // RFC 3461 §4.4, decoded
+	By       *DeliverBy  `json:"by,omitempty"`       // RFC 2852; nil: whenever it can be
+	Priority Priority    `json:"priority,omitempty"` // RFC 6710
 	Origin   Origin      `json:"origin"`
 	Received time.Time   `json:"received"`
+	// NotBefore is when the first attempt may be: RFC 4865. Zero: at once.
+	NotBefore time.Time `json:"not_before,omitzero"`
+	// Once names the submission in its sender's own words, hashed: what the spool took with the same key is not taken again. Empty: it
+	// has no name.
+	Once string `json:"once,omitempty"`
+	// Bcc are the Bcc fields that were taken out, each ending in CRLF, for the sender's own copy.
+	Bcc string `json:"bcc,omitempty"`
+	// Quarantined mail is delivered out of the way, into the Junk box.
+	Quarantined bool `json:"quarantined,omitempty"`
 	// MessageID is the Message-ID field's value without angle brackets, as far as there is one: a key to search by, nothing more.
 	MessageID string `json:"message_id,omitempty"`
 	// Verdicts is what the admission stages said, in their order, for trace.
@@ -40,6 +51,8 @@ type Recipient struct {
 	Address  Address `json:"address"`
 	Original string  `json:"original,omitempty"` // ORCPT "type;address", decoded: RFC 3461 §4.2; or the alias that led here
 	Notify   Notify  `json:"notify,omitempty"`
+	// Own is the sender's own copy, for the Sent box of the account whose address this is: it leaves the house for nobody.
+	Own bool `json:"own,omitempty"`
 }
 
 // Origin is where a message came from.
@@ -81,6 +94,22 @@ const (
 	TLSByPolicy TLSNeed = iota
 	TLSRequired         // REQUIRETLS
 	TLSIgnored          // TLS-Required: No
+)
+
+// DeliverBy is the BY parameter of MAIL, its seconds counted from the moment it came: RFC 2852 §4.
+type DeliverBy struct {
+	Time   time.Time `json:"time"`
+	Notify bool      `json:"notify,omitempty"` // by-mode N: go on, and tell the sender; else R: return it
+	Trace  bool      `json:"trace,omitempty"`  // by-trace: tell the sender of hosts that do not know of it
+}
+
+// Priority is the MT-PRIORITY of a message, from MinPriority to MaxPriority; zero is a message's that has none: RFC 6710 §4.1.
+type Priority int8
+
+// The bounds of a Priority.
+const (
+	MinPriority Priority = -9
+	MaxPriority Priority = 9
 )
 
 // Return is the RET parameter of MAIL: RFC 3461 §4.3.

@@ -94,6 +94,7 @@ var errorReplies = []struct {
 	{spool.ErrNotFound, replyLocal},  // no question of ours leads to these
 	{spool.ErrLeaseLost, replyLocal}, //
 	{spool.ErrDraft, replyLocal},     //
+	{spool.ErrRepeated, replyLocal},  // the way to 250 asks for it first
 }
 
 var replyAuthNo = reply(535, smtp.Enhanced{5, 7, 8}, "wrong name or password") // RFC 4954 §6

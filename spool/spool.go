@@ -28,6 +28,7 @@ var (
 	ErrFull      = errors.New("spool: no space left")  // nothing was stored; try again later
 	ErrFailed    = errors.New("spool: storage failed") // a write or sync failed: nothing more is accepted until a restart
 	ErrClosed    = errors.New("spool: closed")
+	ErrRepeated  = errors.New("spool: taken before") // by Envelope.Once: nothing was stored now
 )
 
 // Spool is a durable queue with leases. All methods may be called from many goroutines.
@@ -70,7 +71,8 @@ type Draft interface {
 	Prepend(fields []byte)
 	// Envelope may be changed until Commit.
 	Envelope() *mail.Envelope
-	// Commit makes the message durable and due now. Its nil is the only road to "250".
+	// Commit makes the message durable and due, at the envelope's NotBefore at the earliest. Its nil is the only road to "250", and its
+	// ErrRepeated the other: a message with the same Envelope.Once was made durable within KeepOnce, and the ID is that one's.
 	Commit(ctx context.Context) (mail.ID, error)
 	// Abort forgets the draft; after Commit it does nothing.
 	Abort() error
