@@ -2,10 +2,12 @@ package imapd
 
 import (
 	"context"
+	"io"
 	"slices"
 	"time"
 
 	"posthouse/imapd/wire"
+	"posthouse/mail/mime"
 	"posthouse/mailbox"
 )
 
@@ -57,7 +59,12 @@ func (c *appendCommand) run(ctx context.Context, s *session) (reply, error) {
 	if c.body.Size > s.server.opts.Limits.MessageSize {
 		return reply{}, errTooBig
 	}
-	blob, err := s.account.Stage(ctx, &c.body)
+	body, twin := io.Reader(&c.body), (*mime.Twin)(nil)
+	if box.Special == mailbox.Sent { // the server may have filed the same message itself
+		twin = mime.NewTwin()
+		body = io.TeeReader(body, twin)
+	}
+	blob, err := s.account.Stage(ctx, body)
 	if err != nil {
 		return reply{}, err
 	}
@@ -65,7 +72,11 @@ func (c *appendCommand) run(ctx context.Context, s *session) (reply, error) {
 		s.account.Discard(blob)
 		return reply{}, err
 	}
-	applied, err := s.account.Apply(ctx, mailbox.Add{Box: box.ID, Blob: blob, Marks: c.marks, Internal: c.internal})
+	add := mailbox.Add{Box: box.ID, Blob: blob, Marks: c.marks, Internal: c.internal}
+	if twin != nil {
+		add = add.ByClient(twin.String())
+	}
+	applied, err := s.account.Apply(ctx, add)
 	if err != nil {
 		s.account.Discard(blob)
 		return reply{}, err

@@ -233,6 +233,11 @@ type (
 		Internal time.Time // zero: now
 		// Key makes it idempotent: a second Add with a key used in the last 30 days changes nothing. Empty: none.
 		Key string
+		// Unless names a message by its As: if the box holds one that was filed as that in the last 30 days, nothing is added, and that
+		// one gets the marks too. Empty: none.
+		Unless string
+		// As is the name for an Unless. Empty: none.
+		As string
 	}
 	// SetFlags changes flags.
 	SetFlags struct {
@@ -295,7 +300,7 @@ type Result struct {
 	Source      UIDSet // of Copy, Move, Expunge, SetFlags: the messages it was done to (by SetFlags: even if they had the flags)
 	UIDs        UIDSet // of Add, Copy, Move: the new UIDs, in the order of Source
 	Modified    UIDSet // of SetFlags: those UnchangedSince excluded
-	Duplicate   bool   // of Add: its Key was there already
+	Duplicate   bool   // of Add: its Key was there already, or its Unless, which UIDs names
 }
 
 // ObjectID is the box's MAILBOXID: RFC 8474 §4.

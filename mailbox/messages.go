@@ -27,6 +27,12 @@ func (c *change) add(m Add) (Result, error) {
 			return Result{Duplicate: known}, err
 		}
 	}
+	if m.Unless != "" {
+		if uids, err := c.alreadyFiled(m); err != nil || len(uids) > 0 {
+			c.taken, c.doubles = append(c.taken, m.Blob), true
+			return Result{Duplicate: true, UIDValidity: c.find(m.Box).UIDValidity, UIDs: uids}, err
+		}
+	}
 	size, err := c.addReference(m.Blob)
 	if err != nil {
 		return Result{}, err
@@ -44,6 +50,11 @@ func (c *change) add(m Add) (Result, error) {
 	uid, err := c.append(b, message)
 	if err != nil {
 		return Result{}, err
+	}
+	if m.As != "" {
+		if err := c.fileAs(m, uid); err != nil {
+			return Result{}, err
+		}
 	}
 	return Result{UIDValidity: b.UIDValidity, UIDs: UIDSet{{uid, uid}}}, nil
 }

@@ -2,7 +2,7 @@
 //
 // It must not know the queue, retry policy, SMTP sessions or how mailboxes are kept. The flow of Deliver, for each recipient: resolve
 // (an account, or on to the targets of an alias) → not if it was here before → Stage the message under its trace fields → Apply one Add
-// to the inbox. The Add has a key made of the message's ID and the recipient, so that a crash before the queue knows of it files
+// to the inbox, or to Junk if admission put it in quarantine; a sender's own copy goes to Sent as it is. The Add has a key made of the message's ID and the recipient, so that a crash before the queue knows of it files
 // nothing twice. Errors of the directory and of mailboxes become replies in one table.
 package local
 
@@ -82,7 +82,7 @@ func (t *Transport) one(ctx context.Context, task *hop.Task, i int) (result hop.
 		}
 	}()
 	to := task.Recipients[i].Address
-	r, err := t.attempt(ctx, task, to)
+	r, err := t.attempt(ctx, task, i)
 	if err == nil {
 		return r
 	}
@@ -96,10 +96,14 @@ func (t *Transport) one(ctx context.Context, task *hop.Task, i int) (result hop.
 	return hop.Result{Status: hop.StatusOf(reply), Reply: reply, Via: "local"}
 }
 
-func (t *Transport) attempt(ctx context.Context, task *hop.Task, to mail.Address) (hop.Result, error) {
+func (t *Transport) attempt(ctx context.Context, task *hop.Task, i int) (hop.Result, error) {
+	to := task.Recipients[i].Address
 	res, err := t.opts.Directory.Resolve(ctx, to)
 	if err != nil {
 		return hop.Result{}, err
+	}
+	if task.Recipients[i].Own && res.Account != "" {
+		return t.keep(ctx, task, res)
 	}
 	body, err := strip(task.Content, to)
 	if err != nil {
@@ -109,32 +113,14 @@ func (t *Transport) attempt(ctx context.Context, task *hop.Task, to mail.Address
 		return hop.Result{Status: hop.Delivered, Reply: replyAlias, Via: "alias", Targets: res.Targets}, nil
 	}
 	body = io.MultiReader(strings.NewReader(traceFields(task.Envelope.From, to)), body)
-	if err := t.file(ctx, res.Account, body, task.Envelope.ID.String()+" "+to.String()); err != nil {
+	m := filing{content: body, key: task.Envelope.ID.String() + " " + to.String()}
+	if task.Envelope.Quarantined {
+		m.use = mailbox.Junk
+	}
+	if err := t.file(ctx, res.Account, m); err != nil {
 		return hop.Result{}, err
 	}
-	return hop.Result{Status: hop.Delivered, Reply: replyFiled, Via: "mailbox of " + res.Login.String()}, nil
-}
-
-// file puts a message in the account's inbox, once for each key.
-func (t *Transport) file(ctx context.Context, id mail.AccountID, message io.Reader, key string) (err error) {
-	account, err := t.opts.Store.Account(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, account.Close()) }()
-	inbox, err := account.Box(ctx, mailbox.Inbox)
-	if err != nil {
-		return err
-	}
-	blob, err := account.Stage(ctx, message)
-	if err != nil {
-		return err
-	}
-	_, err = account.Apply(ctx, mailbox.Add{Box: inbox.ID, Blob: blob, Key: key})
-	if err != nil {
-		account.Discard(blob)
-	}
-	return err
+	return hop.Result{Status: hop.Delivered, Reply: replyFiled, Via: m.box() + " of " + res.Login.String()}, nil
 }
 
 // traceFields are those of the final delivery: RFC 5321 §4.4.

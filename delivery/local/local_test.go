@@ -91,13 +91,19 @@ func (h *house) deliver(ctx context.Context, id mail.ID, text string, to ...stri
 // inbox is what is in somebody's inbox.
 func (h *house) inbox(name string) (messages []string) {
 	h.Helper()
+	return h.box(name, mailbox.Inbox)
+}
+
+// box is what is in a box of somebody's.
+func (h *house) box(name, box string) (messages []string) {
+	h.Helper()
 	ctx := h.Context()
 	a, err := h.store.Account(ctx, h.accounts[name])
 	h.check(err)
 	defer a.Close()
-	box, err := a.Box(ctx, mailbox.Inbox)
+	b, err := a.Box(ctx, box)
 	h.check(err)
-	s, err := a.Snapshot(ctx, box.ID)
+	s, err := a.Snapshot(ctx, b.ID)
 	h.check(err)
 	for _, m := range s.All() {
 		c, err := a.Open(ctx, m.Blob)

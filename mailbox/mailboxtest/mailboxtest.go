@@ -27,7 +27,7 @@ func Run(t *testing.T, open Opener) {
 		run  func(*house)
 	}{
 		{"NewAccount", newAccount},
-		{"Names", names},
+		{"FiledAs", filedAs},
 		{"Create", create},
 		{"Rename", rename},
 		{"RenameInbox", renameInbox},
@@ -37,6 +37,7 @@ func Run(t *testing.T, open Opener) {
 		{"UIDValidityAscends", uidValidityAscends},
 		{"Add", add},
 		{"Keys", keys},
+		{"FiledAs", filedAs},
 		{"Flags", flags},
 		{"UnchangedSince", unchangedSince},
 		{"Keywords", keywords},

@@ -72,6 +72,46 @@ func keys(h *house) {
 	}
 }
 
+func filedAs(h *house) {
+	inbox, sent := h.box("INBOX").ID, h.box("Sent").ID
+	add := func(box mailbox.BoxID, as, unless string, marks ...string) mailbox.Add {
+		return mailbox.Add{Box: box, Blob: h.stage(letter), As: as, Unless: unless, Marks: makeMarks(marks...)}
+	}
+	r := h.do(add(sent, "a", "b"), add(sent, "c", "d", `\Seen`), add(sent, "b", "a", `\Seen`, "Work"), add(inbox, "b", "a"), add(sent, "a", ""), add(sent, "", "x"))
+	for i, want := range []struct {
+		uids      string
+		duplicate bool
+	}{{"1", false}, {"2", false}, {"1", true}, {"1", false}, {"3", false}, {"4", false}} {
+		if r[i].UIDs.String() != want.uids || r[i].Duplicate != want.duplicate || r[i].UIDValidity == 0 {
+			h.Errorf("%d: %+v", i, r[i])
+		}
+	}
+	h.shows(sent, `1(Work \Seen) 2(\Seen) 3 4`)
+	h.reopen()
+	again := add(sent, "", "c", `\Flagged`)
+	if r := h.do(again); !r[0].Duplicate || r[0].UIDs.String() != "2" {
+		h.Errorf("%+v", r)
+	}
+	h.refuse(mailbox.ErrNoBlob, mailbox.Add{Box: inbox, Blob: again.Blob}) // what was not needed is gone
+	h.shows(sent, `1(Work \Seen) 2(\Flagged \Seen) 3 4`)
+
+	// The latest of the name counts; one that is gone keeps nothing out.
+	if r := h.do(add(sent, "", "a")); r[0].UIDs.String() != "3" {
+		h.Errorf("%+v", r)
+	}
+	h.do(mailbox.SetFlags{Box: sent, UIDs: mailbox.UIDSet{{First: 3, Last: 3}}, Marks: makeMarks(`\Deleted`)}, mailbox.Expunge{Box: sent, UIDs: mailbox.AllUIDs()})
+	if r := h.do(add(sent, "a", "a"), add(sent, "a", "a")); r[0].Duplicate || r[0].UIDs.String() != "5" || !r[1].Duplicate || r[1].UIDs.String() != "5" {
+		h.Errorf("%+v", r)
+	}
+	time.Sleep(31 * 24 * time.Hour)
+	if r := h.do(add(sent, "a", "a")); r[0].Duplicate {
+		h.Error("a name is known for over 30 days")
+	}
+	if r := h.do(add(sent, "", "a")); !r[0].Duplicate || r[0].UIDs.String() != "6" {
+		h.Errorf("the name is not known again: %+v", r)
+	}
+}
+
 func flags(h *house) {
 	inbox := h.box("INBOX").ID
 	for range 4 {
