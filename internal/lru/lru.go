@@ -5,6 +5,7 @@ package lru
 
 import (
 	"container/list"
+	"iter"
 	"sync"
 )
 
@@ -48,6 +49,50 @@ func (c *Cache[K, V]) Get(key K, keep func(V) bool) (value V, ok bool) {
 func (c *Cache[K, V]) Put(key K, value V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.put(key, value)
+}
+
+// Update replaces a value by what f makes of it, of the zero value if there is none, and returns that. f must not use the cache.
+func (c *Cache[K, V]) Update(key K, f func(V) V) V {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var value V
+	if e, ok := c.items[key]; ok {
+		value = e.Value.(entry[K, V]).value
+	}
+	value = f(value)
+	c.put(key, value)
+	return value
+}
+
+// Delete forgets a key.
+func (c *Cache[K, V]) Delete(key K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.items[key]; ok {
+		c.order.Remove(e)
+		delete(c.items, key)
+	}
+}
+
+// All are the entries as they are now, those used last first.
+func (c *Cache[K, V]) All() iter.Seq2[K, V] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	entries := make([]entry[K, V], 0, len(c.items))
+	for e := c.order.Front(); e != nil; e = e.Next() {
+		entries = append(entries, e.Value.(entry[K, V]))
+	}
+	return func(yield func(K, V) bool) {
+		for _, e := range entries {
+			if !yield(e.key, e.value) {
+				return
+			}
+		}
+	}
+}
+
+func (c *Cache[K, V]) put(key K, value V) {
 	if e, ok := c.items[key]; ok {
 		e.Value = entry[K, V]{key, value}
 		c.order.MoveToFront(e)

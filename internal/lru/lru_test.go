@@ -45,3 +45,29 @@ func TestManyAtOnce(t *testing.T) {
 		t.Error(c.Len())
 	}
 }
+
+func TestUpdateDeleteAll(t *testing.T) {
+	c := New[string, int](2)
+	one := func(v int) int { return v + 1 }
+	for want := 1; want <= 2; want++ {
+		if v := c.Update("a", one); v != want {
+			t.Errorf("%d, want %d", v, want)
+		}
+	}
+	c.Update("b", one)
+	var keys string
+	for k, v := range c.All() {
+		keys += k
+		if v < 1 {
+			t.Error(k, v)
+		}
+	}
+	if keys != "ba" {
+		t.Error(keys)
+	}
+	c.Delete("a")
+	c.Delete("a")
+	if _, ok := c.Get("a", always); ok || c.Len() != 1 {
+		t.Error("it is still there")
+	}
+}

@@ -45,6 +45,7 @@ func allowed() map[string]string {
 		"internal/transcript": "",
 		"internal/vfs":        "internal/vfs",
 		"internal/dns":        "internal/lru",
+		"internal/limit":      "internal/lru",
 	}
 }
 

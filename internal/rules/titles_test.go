@@ -82,6 +82,7 @@ func titles() map[int]string {
 		6066: "TLS Extensions: Extension Definitions",
 		6152: "SMTP Service Extension for 8-bit MIME Transport",
 		6154: "IMAP LIST Extension for Special-Use Mailboxes",
+		6177: "IPv6 Address Assignment to End Sites",
 		6376: "DomainKeys Identified Mail (DKIM) Signatures",
 		6409: "Message Submission for Mail",
 		6521: "Aggregation of DSNs",
