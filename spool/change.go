@@ -106,7 +106,7 @@ func (s *SQLite) applyVerb(tx *db.Tx, e *Entry, v verb) (changed int, file bool,
 		}
 		events = append(events, Event{now, v.event, before.N, byOperator})
 		if after.State == Ready {
-			if err := markDue(tx, after.Destination, nanos(after.Due)); err != nil {
+			if err := s.markDue(tx, lane{after.Destination, e.Priority}, nanos(after.Due)); err != nil {
 				return 0, false, err
 			}
 		}

@@ -118,8 +118,7 @@ func (d *draft) Commit(ctx context.Context) (mail.ID, error) {
 	if err := d.spool.write(ctx, row.insert); err != nil {
 		return 0, err
 	}
-	d.release()
-	return d.id, nil
+	return row.finish()
 }
 
 // Abort is Draft.
@@ -154,6 +153,19 @@ type sealed struct {
 	large        bool
 	envelope     []byte
 	destinations []string // of each recipient
+	earlier      mail.ID  // the message that insert found under the same Envelope.Once; 0: none, and this one was stored
+}
+
+// finish lets go of the draft after the transaction, and says what became of it.
+func (r *sealed) finish() (mail.ID, error) {
+	r.release()
+	if r.earlier == 0 {
+		return r.id, nil
+	}
+	if r.large {
+		r.spool.removeLarge(r.id)
+	}
+	return r.earlier, ErrRepeated
 }
 
 // seal makes a draft ready. RFC 5321 §6.1 is why its file and the directory are synced before any row speaks of them.
@@ -165,6 +177,7 @@ func (d *draft) seal() (*sealed, error) {
 		return nil, ErrDraft
 	}
 	d.env.ID = d.id
+	d.env.Priority = min(max(d.env.Priority, mail.MinPriority), mail.MaxPriority)
 	r := &sealed{draft: d, large: d.file != nil}
 	if r.large {
 		if err := d.sync(); err != nil {
@@ -192,8 +205,13 @@ func (d *draft) sync() error {
 	return nil
 }
 
-// insert is the draft's part of the transaction that makes it visible.
+// insert is the draft's part of the transaction that makes it visible. A draft that repeats a message is no error here: its answer
+// must wait until the transaction is durable, which may be the one with the message it repeats.
 func (r *sealed) insert(tx *db.Tx) error {
+	now := time.Now()
+	if err := r.recall(tx, now); err != nil || r.earlier != 0 {
+		return err
+	}
 	large := int64(0)
 	if r.large {
 		large = 1
@@ -206,14 +224,34 @@ func (r *sealed) insert(tx *db.Tx) error {
 	if err := r.insertBody(tx); err != nil {
 		return err
 	}
-	now := time.Now().UnixNano()
+	due := now
+	if r.env.NotBefore.After(now) {
+		due = r.env.NotBefore // RFC 4865: held until then; its schedule begins there
+		tx.OnCommit(func() { r.spool.bell.ringAt(due) })
+	} else {
+		tx.OnCommit(r.spool.bell.ring)
+	}
 	for n := range r.env.To {
-		if err := r.insertRecipient(tx, n, now); err != nil {
+		if err := r.insertRecipient(tx, n, due.UnixNano()); err != nil {
 			return err
 		}
 	}
-	tx.OnCommit(r.spool.bell.ring)
 	return nil
+}
+
+// recall looks for a message that came under the same name, and else remembers this one.
+func (r *sealed) recall(tx *db.Tx, now time.Time) error {
+	if r.env.Once == "" {
+		return nil
+	}
+	earlier, ok, err := prepare(tx.Conn, "SELECT message FROM once WHERE key = ? AND time > ?").
+		text(r.env.Once).int(now.Add(-r.spool.opts.KeepOnce).UnixNano()).number()
+	if err != nil || ok {
+		r.earlier = mail.ID(earlier)
+		return err
+	}
+	return prepare(tx.Conn, "INSERT OR REPLACE INTO once(key, message, time) VALUES(?, ?, ?)").
+		text(r.env.Once).int(int64(r.id)).int(now.UnixNano()).run()
 }
 
 func (r *sealed) insertBody(tx *db.Tx) error {
@@ -226,22 +264,16 @@ func (r *sealed) insertBody(tx *db.Tx) error {
 	return q.blob(r.body).run()
 }
 
-func (r *sealed) insertRecipient(tx *db.Tx, n int, now int64) error {
+func (r *sealed) insertRecipient(tx *db.Tx, n int, due int64) error {
 	to := &r.env.To[n]
 	err := prepare(tx.Conn, `INSERT INTO recipient(message, n, state, due, epoch, since, attempts, last_attempt, warned, notify,
-		destination, address, original, last_reply) VALUES(?, ?, 0, ?, 0, ?, 0, 0, 0, ?, ?, ?, ?, '')`).
-		int(int64(r.id)).int(int64(n)).int(now).int(now).int(int64(to.Notify)).
-		text(r.destinations[n]).text(to.Address.String()).text(to.Original).run()
+		destination, address, original, last_reply, priority) VALUES(?, ?, 0, ?, 0, ?, 0, 0, 0, ?, ?, ?, ?, '', ?)`).
+		int(int64(r.id)).int(int64(n)).int(due).int(due).int(int64(to.Notify)).
+		text(r.destinations[n]).text(to.Address.String()).text(to.Original).int(int64(r.env.Priority)).run()
 	if err != nil || slices.Contains(r.destinations[:n], r.destinations[n]) {
 		return err
 	}
-	return markDue(tx, r.destinations[n], now)
-}
-
-// markDue has a destination's row say that something is due there at due, or earlier.
-func markDue(tx *db.Tx, destination string, due int64) error {
-	return prepare(tx.Conn, `INSERT INTO destination(name, due) VALUES(?, ?)
-		ON CONFLICT(name) DO UPDATE SET due = excluded.due WHERE excluded.due < due`).text(destination).int(due).run()
+	return r.spool.markDue(tx, lane{r.destinations[n], r.env.Priority}, due)
 }
 
 func (s *SQLite) largePath(id mail.ID) string { return path.Join(s.large, id.String()) }

@@ -39,9 +39,9 @@ func (s *SQLite) keep(ctx context.Context) {
 	}
 }
 
-// prune forgets dead recipients and history whose time has passed.
+// prune forgets dead recipients, history and names whose time has passed.
 func (s *SQLite) prune(ctx context.Context, now time.Time) error {
-	for _, step := range []func(*db.Tx, time.Time) (int, error){s.pruneDead, s.pruneHistory} {
+	for _, step := range []func(*db.Tx, time.Time) (int, error){s.pruneDead, s.pruneHistory, s.pruneOnce} {
 		for more := true; more; {
 			err := s.write(ctx, func(tx *db.Tx) error {
 				n, err := step(tx, now)
@@ -92,6 +92,14 @@ func (s *SQLite) pruneHistory(tx *db.Tx, now time.Time) (int, error) {
 	err := prepare(tx.Conn, `DELETE FROM history WHERE seq IN (SELECT seq FROM history ORDER BY seq LIMIT ?)
 		AND (time < ? OR seq <= (SELECT max(seq) FROM history) - ?)`).
 		int(pruneBatch).int(now.Add(-s.opts.KeepHistory).UnixNano()).int(int64(s.opts.MaxHistory)).run()
+	return tx.Changes(), err
+}
+
+// pruneOnce forgets names older than KeepOnce, and those over maxOnce.
+func (s *SQLite) pruneOnce(tx *db.Tx, now time.Time) (int, error) {
+	err := prepare(tx.Conn, `DELETE FROM once WHERE seq IN (SELECT seq FROM once ORDER BY seq LIMIT ?)
+		AND (time < ? OR seq <= (SELECT max(seq) FROM once) - ?)`).
+		int(pruneBatch).int(now.Add(-s.opts.KeepOnce).UnixNano()).int(maxOnce).run()
 	return tx.Changes(), err
 }
 

@@ -58,7 +58,11 @@ func (s *SQLite) recover(ctx context.Context) error {
 
 // begin is the first transaction of a run.
 func (s *SQLite) begin(tx *db.Tx) error {
-	if err := endLeases(tx, math.MaxInt64); err != nil {
+	var err error
+	if s.priorities, err = readPriorities(tx.Conn); err != nil {
+		return err
+	}
+	if err := s.endLeases(tx, math.MaxInt64); err != nil {
 		return err
 	}
 	if err := prepare(tx.Conn, "UPDATE meta SET value = value + 1 WHERE name = 'opens'").run(); err != nil {

@@ -8,8 +8,8 @@ import (
 
 // schema takes format i to i+1. Times are nanoseconds since 1970.
 //
-// A destination's row is there while one of its recipients is ready; its due is theirs or earlier, and Take sets it right. So Take
-// finds what is due without looking at recipients of destinations that are busy, or not due.
+// A destination's row is there while one of its recipients is ready, one for each priority; its due is theirs or earlier, and Take sets
+// it right. So Take finds what is due without looking at recipients of destinations that are busy, or not due.
 var schema = []string{`
 CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES('next_id', 1), ('opens', 0);
@@ -68,6 +68,29 @@ CREATE TABLE history(
 	events   TEXT NOT NULL -- JSON
 );
 CREATE INDEX history_message ON history(message);
+`, `
+CREATE TABLE once(
+	seq     INTEGER PRIMARY KEY,
+	key     TEXT NOT NULL UNIQUE, -- Envelope.Once
+	message INTEGER NOT NULL,
+	time    INTEGER NOT NULL
+);
+
+ALTER TABLE recipient ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+DROP INDEX recipient_ready;
+CREATE INDEX recipient_ready ON recipient(destination, priority, due) WHERE state = 0;
+
+ALTER TABLE lease ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+
+DROP TABLE destination;
+CREATE TABLE destination(
+	name     TEXT NOT NULL,
+	priority INTEGER NOT NULL,
+	due      INTEGER NOT NULL,
+	PRIMARY KEY(name, priority)
+) WITHOUT ROWID;
+CREATE INDEX destination_due ON destination(priority, due);
+INSERT INTO destination SELECT destination, priority, min(due) FROM recipient WHERE state = 0 GROUP BY destination, priority;
 `}
 
 // query is a cached statement with its parameters bound in order. Errors wait for run or done.

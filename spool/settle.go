@@ -48,7 +48,9 @@ func (s *SQLite) Settle(ctx context.Context, l Lease, outcomes []Outcome, drafts
 		s.removeLarge(l.ID)
 	}
 	for _, n := range st.notices {
-		n.release()
+		if _, err := n.finish(); err != nil && !errors.Is(err, ErrRepeated) {
+			return err
+		}
 	}
 	return nil
 }
@@ -63,7 +65,7 @@ type settlement struct {
 }
 
 func (s *settlement) run(tx *db.Tx) error {
-	destination, leased, err := endLease(tx, s.lease)
+	from, leased, err := s.endLease(tx)
 	if err != nil {
 		return err
 	}
@@ -75,14 +77,14 @@ func (s *settlement) run(tx *db.Tx) error {
 			return err
 		}
 		if o.Result == Retry {
-			if err := s.retry(tx, destination, o.Due); err != nil {
+			if err := s.retry(tx, from, o.Due); err != nil {
 				return err
 			}
 		}
 		events = append(events, o.event(now))
 	}
 	if len(s.outcomes) < leased {
-		if err := release(tx, s.lease, destination); err != nil {
+		if err := s.giveBack(tx, from); err != nil {
 			return err
 		}
 		tx.OnCommit(s.spool.bell.ring)
@@ -91,23 +93,55 @@ func (s *settlement) run(tx *db.Tx) error {
 		if err := n.insert(tx); err != nil {
 			return err
 		}
-		events = append(events, Event{now, eventNoticed, wholeMessage, n.id.String()})
+		if n.earlier == 0 {
+			events = append(events, Event{now, eventNoticed, wholeMessage, n.id.String()})
+		}
 	}
 	s.file, err = s.spool.conclude(tx, s.lease.ID, events)
 	return err
 }
 
-// endLease takes a lease back; it tells its destination and how many recipients it had.
-func endLease(tx *db.Tx, l Lease) (destination string, recipients int, err error) {
-	q := prepare(tx.Conn, "SELECT destination, recipients FROM lease WHERE epoch = ? AND message = ?").int(l.Epoch).int(int64(l.ID))
+// endLease takes the lease back; it tells its lane and how many recipients it has.
+func (s *settlement) endLease(tx *db.Tx) (from lane, recipients int, err error) {
+	q := prepare(tx.Conn, "SELECT destination, priority, recipients FROM lease WHERE epoch = ? AND message = ?").
+		int(s.lease.Epoch).int(int64(s.lease.ID))
 	if !q.next() {
-		return "", 0, errors.Join(q.done(), ErrLeaseLost)
+		if err := q.done(); err != nil {
+			return lane{}, 0, err
+		}
+		return s.ended(tx)
 	}
-	destination, recipients = q.stmt.ColumnText(0), q.stmt.ColumnInt(1)
+	from, recipients = lane{q.stmt.ColumnText(0), mail.Priority(q.stmt.ColumnInt(1))}, q.stmt.ColumnInt(2)
 	if err := q.done(); err != nil {
-		return "", 0, err
+		return lane{}, 0, err
 	}
-	return destination, recipients, prepare(tx.Conn, "DELETE FROM lease WHERE epoch = ?").int(l.Epoch).run()
+	return from, recipients, prepare(tx.Conn, "DELETE FROM lease WHERE epoch = ?").int(s.lease.Epoch).run()
+}
+
+// ended is endLease for a lease of this run whose time has passed: what nobody took since is still the lease's to settle.
+func (s *settlement) ended(tx *db.Tx) (from lane, recipients int, err error) {
+	if s.lease.Epoch>>epochBits != s.spool.epoch.Load()>>epochBits {
+		return lane{}, 0, ErrLeaseLost
+	}
+	q := prepare(tx.Conn, "SELECT destination, priority FROM recipient WHERE message = ? AND state = 0 AND epoch = ?").
+		int(int64(s.lease.ID)).int(s.lease.Epoch)
+	for q.next() {
+		from = lane{q.stmt.ColumnText(0), mail.Priority(q.stmt.ColumnInt(1))}
+		recipients++
+	}
+	if err := q.done(); err != nil || recipients > 0 {
+		return from, recipients, err
+	}
+	return lane{}, 0, ErrLeaseLost
+}
+
+// giveBack makes the recipients that no outcome names ready again; the lease has no more say in them.
+func (s *settlement) giveBack(tx *db.Tx, to lane) error {
+	if err := s.spool.release(tx, s.lease, to); err != nil {
+		return err
+	}
+	return prepare(tx.Conn, "UPDATE recipient SET epoch = 0 WHERE message = ? AND epoch = ?").
+		int(int64(s.lease.ID)).int(s.lease.Epoch).run()
 }
 
 // record writes one recipient's outcome.
@@ -124,7 +158,7 @@ func (s *settlement) record(tx *db.Tx, o *Outcome, now time.Time) error {
 		warned = 1
 	}
 	err := prepare(tx.Conn, `UPDATE recipient SET state = ?, due = ?, epoch = 0, attempts = attempts + 1, last_attempt = ?,
-		last_reply = ?, warned = max(warned, ?) WHERE message = ? AND n = ? AND state = 1 AND epoch = ?`).
+		last_reply = ?, warned = max(warned, ?) WHERE message = ? AND n = ? AND state IN (0, 1) AND epoch = ?`).
 		int(int64(state)).int(due).int(now.UnixNano()).text(o.Reply).int(warned).
 		int(int64(s.lease.ID)).int(int64(o.N)).int(s.lease.Epoch).run()
 	if err != nil {
@@ -136,9 +170,9 @@ func (s *settlement) record(tx *db.Tx, o *Outcome, now time.Time) error {
 	return nil
 }
 
-func (s *settlement) retry(tx *db.Tx, destination string, due time.Time) error {
+func (s *settlement) retry(tx *db.Tx, to lane, due time.Time) error {
 	tx.OnCommit(func() { s.spool.bell.ringAt(due) })
-	return markDue(tx, destination, nanos(due))
+	return s.spool.markDue(tx, to, nanos(due))
 }
 
 var resultEvents = [...]string{Delivered: eventDelivered, Retry: eventRetry, Failed: eventFailed}

@@ -186,7 +186,7 @@ type Change uint8
 
 // The verbs.
 const (
-	RetryNow Change = iota // ready or dead → ready, due now; a dead one begins its schedule anew
+	RetryNow Change = iota // ready or dead → ready, due now, whatever NotBefore says; a dead one begins its schedule anew
 	Hold                   // ready → held
 	Release                // held → ready
 	Drop                   // any → done, without a notice

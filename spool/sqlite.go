@@ -23,7 +23,9 @@ const (
 	databaseName  = "queue.db"
 	largeName     = "large"
 	defaultKeep   = 14 * 24 * time.Hour
+	defaultOnce   = 24 * time.Hour
 	defaultRows   = 1_000_000 // of history: some hundred MB
+	maxOnce       = 1_000_000 // keys remembered at most, whatever KeepOnce says; the oldest are forgotten first
 	cacheKiB      = 16 << 10
 	walPages      = 8000 // a message that lives shorter than a checkpoint never reaches the database file
 )
@@ -37,6 +39,7 @@ type Options struct {
 	Destination func(from, to mail.Address) string
 	KeepDead    time.Duration // how long a dead recipient keeps its message; 0: 14 days
 	KeepHistory time.Duration // how long the story of a message is told after it left; 0: 14 days
+	KeepOnce    time.Duration // how long a message's Envelope.Once is remembered; 0: 24 hours
 	MaxHistory  int           // rows of stories, one for each settle, whatever KeepHistory says; 0: a million
 	Log         *slog.Logger  // nil: none
 }
@@ -53,8 +56,9 @@ type SQLite struct {
 	epoch           atomic.Int64  // the last epoch given
 	failed          atomic.Pointer[error]
 
-	// firstExpiry is the earliest lease's end, or earlier; only writers touch it, and they take turns.
-	firstExpiry int64
+	// Only writers touch these, and they take turns.
+	firstExpiry int64      // the earliest lease's end, or earlier
+	priorities  priorities // those that a ready recipient may have
 
 	stop    context.CancelFunc
 	keepers sync.WaitGroup
@@ -101,6 +105,9 @@ func withDefaults(o Options) Options {
 	}
 	if o.KeepHistory == 0 {
 		o.KeepHistory = defaultKeep
+	}
+	if o.KeepOnce == 0 {
+		o.KeepOnce = defaultOnce
 	}
 	if o.MaxHistory == 0 {
 		o.MaxHistory = defaultRows

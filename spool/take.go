@@ -69,12 +69,14 @@ func (t *taking) run(tx *db.Tx) error {
 	if err := t.spool.expire(tx, t.now); err != nil {
 		return err
 	}
+	take := t.takeAny
 	if t.want.Destination != "" {
-		if err := t.takeFrom(t.want.Destination); err != nil {
+		take = t.takeThere
+	}
+	for p := range t.spool.priorities.descending() {
+		if err := take(p); err != nil {
 			return err
 		}
-	} else if err := t.takeAny(); err != nil {
-		return err
 	}
 	if len(t.leased) > 0 {
 		t.spool.noteExpiry(t.until)
@@ -82,8 +84,11 @@ func (t *taking) run(tx *db.Tx) error {
 	return t.spool.ringAtNext(tx, t.now)
 }
 
+// takeThere takes from the destination that is wanted.
+func (t *taking) takeThere(p mail.Priority) error { return t.takeFrom(lane{t.want.Destination, p}) }
+
 // takeAny takes from the destinations that are due, the longest due first.
-func (t *taking) takeAny() error {
+func (t *taking) takeAny(p mail.Priority) error {
 	var skip map[string]bool
 	if len(t.want.Skip) > 0 {
 		skip = make(map[string]bool, len(t.want.Skip))
@@ -92,12 +97,12 @@ func (t *taking) takeAny() error {
 		}
 	}
 	for len(t.leased) < t.want.Limit {
-		names, err := t.due(skip)
-		if err != nil || len(names) == 0 {
+		lanes, err := t.due(p, skip)
+		if err != nil || len(lanes) == 0 {
 			return err
 		}
-		for _, name := range names {
-			if err := t.takeFrom(name); err != nil {
+		for _, l := range lanes {
+			if err := t.takeFrom(l); err != nil {
 				return err
 			}
 		}
@@ -105,34 +110,34 @@ func (t *taking) takeAny() error {
 	return nil
 }
 
-// due is the next destinations to take from. Once taken from, a destination's row is gone, or due later, or the limit is reached.
-func (t *taking) due(skip map[string]bool) (names []string, err error) {
-	q := prepare(t.tx.Conn, "SELECT name FROM destination WHERE due <= ? ORDER BY due").int(t.now)
-	for len(names) < t.want.Limit-len(t.leased) && q.next() {
+// due is the next lanes to take from. Once taken from, a lane's row is gone, or due later, or the limit is reached.
+func (t *taking) due(p mail.Priority, skip map[string]bool) (lanes []lane, err error) {
+	q := prepare(t.tx.Conn, "SELECT name FROM destination WHERE priority = ? AND due <= ? ORDER BY due").int(int64(p)).int(t.now)
+	for len(lanes) < t.want.Limit-len(t.leased) && q.next() {
 		if name := q.stmt.ColumnText(0); !skip[name] {
-			names = append(names, name)
+			lanes = append(lanes, lane{name, p})
 		}
 	}
-	return names, q.done()
+	return lanes, q.done()
 }
 
-// takeFrom leases what is due at one destination, as far as the limit allows, and sets the destination's due time right.
-func (t *taking) takeFrom(destination string) error {
-	jobs, err := t.collect(destination)
-	if err != nil {
+// takeFrom leases what is due in one lane, as far as the limit allows, and sets the lane's due time right.
+func (t *taking) takeFrom(from lane) error {
+	jobs, err := t.collect(from)
+	if err != nil || len(jobs) == 0 && t.want.Limit == len(t.leased) {
 		return err
 	}
 	for _, l := range jobs {
-		if err := t.grant(l); err != nil {
+		if err := t.grant(l, from); err != nil {
 			return err
 		}
 	}
 	t.leased = append(t.leased, jobs...)
-	return updateDue(t.tx, destination)
+	return updateDue(t.tx, from)
 }
 
-// collect reads the recipients that are due at a destination and puts those of a message with the same due time together.
-func (t *taking) collect(destination string) ([]*leased, error) {
+// collect reads the recipients that are due in a lane and puts those of a message with the same due time together.
+func (t *taking) collect(from lane) ([]*leased, error) {
 	var jobs []*leased
 	room := t.want.Limit - len(t.leased)
 	if room == 0 {
@@ -140,7 +145,8 @@ func (t *taking) collect(destination string) ([]*leased, error) {
 	}
 	// The "+" keeps the planner from looking at the value: with it, SQLite would prepare the statement anew for each one.
 	q := prepare(t.tx.Conn, "SELECT "+recipientColumns+" FROM recipient INDEXED BY recipient_ready"+
-		" WHERE state = 0 AND destination = +? AND due <= +? ORDER BY due, message, n").text(destination).int(t.now)
+		" WHERE state = 0 AND destination = +? AND priority = +? AND due <= +? ORDER BY due, message, n").
+		text(from.destination).int(int64(from.priority)).int(t.now)
 	for q.next() {
 		id, r, err := scanRecipient(q.stmt)
 		if err != nil {
@@ -150,7 +156,7 @@ func (t *taking) collect(destination string) ([]*leased, error) {
 			if len(jobs) == room {
 				break
 			}
-			jobs = append(jobs, &leased{job: Job{Lease: Lease{ID: id}, Destination: destination}})
+			jobs = append(jobs, &leased{job: Job{Lease: Lease{ID: id}, Destination: from.destination}})
 		}
 		r.State = Leased
 		job := &jobs[len(jobs)-1].job
@@ -160,11 +166,11 @@ func (t *taking) collect(destination string) ([]*leased, error) {
 }
 
 // grant writes one lease and reads its message.
-func (t *taking) grant(l *leased) error {
+func (t *taking) grant(l *leased, from lane) error {
 	l.job.Epoch = t.spool.epoch.Add(1)
 	c, id := t.tx.Conn, int64(l.job.Lease.ID)
-	err := prepare(c, "INSERT INTO lease(epoch, message, destination, recipients, until) VALUES(?, ?, ?, ?, ?)").
-		int(l.job.Epoch).int(id).text(l.job.Destination).int(int64(len(l.job.Recipients))).int(t.until).run()
+	err := prepare(c, "INSERT INTO lease(epoch, message, destination, priority, recipients, until) VALUES(?, ?, ?, ?, ?, ?)").
+		int(l.job.Epoch).int(id).text(from.destination).int(int64(from.priority)).int(int64(len(l.job.Recipients))).int(t.until).run()
 	if err != nil {
 		return err
 	}
@@ -184,23 +190,10 @@ func (t *taking) grant(l *leased) error {
 	return q.done()
 }
 
-// updateDue sets a destination's row to what its first ready recipient says.
-func updateDue(tx *db.Tx, destination string) error {
-	due, ok, err := prepare(tx.Conn, `SELECT due FROM recipient INDEXED BY recipient_ready
-		WHERE state = 0 AND destination = +? ORDER BY due LIMIT 1`).text(destination).number()
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return prepare(tx.Conn, "DELETE FROM destination WHERE name = ?").text(destination).run()
-	}
-	return prepare(tx.Conn, "UPDATE destination SET due = ? WHERE name = ? AND due <> ?").int(due).text(destination).int(due).run()
-}
-
 // ringAtNext has the bell ring when something comes due that is not now: a destination, or the end of a lease. Every look at the queue
 // sets it anew, since the bell forgets what it rang for.
 func (s *SQLite) ringAtNext(tx *db.Tx, now int64) error {
-	next, ok, err := prepare(tx.Conn, "SELECT due FROM destination WHERE due > ? ORDER BY due LIMIT 1").int(now).number()
+	next, ok, err := s.nextDue(tx, now)
 	if err != nil {
 		return err
 	}
@@ -226,7 +219,7 @@ func (s *SQLite) expire(tx *db.Tx, now int64) error {
 		return nil
 	}
 	tx.OnAbort(func() { s.firstExpiry = 1 }) // look again
-	if err := endLeases(tx, now); err != nil {
+	if err := s.endLeases(tx, now); err != nil {
 		return err
 	}
 	first, ok, err := prepare(tx.Conn, "SELECT min(until) FROM lease").number()
@@ -237,23 +230,23 @@ func (s *SQLite) expire(tx *db.Tx, now int64) error {
 	return err
 }
 
-// endLeases ends the leases that lasted until now at most.
-func endLeases(tx *db.Tx, now int64) error {
+// endLeases ends the leases that lasted until now at most. Their recipients keep the epoch: what comes late can still be settled.
+func (s *SQLite) endLeases(tx *db.Tx, now int64) error {
 	type ended struct {
 		Lease
-		destination string
+		lane
 	}
 	var all []ended
-	q := prepare(tx.Conn, "SELECT epoch, message, destination FROM lease WHERE until <= ?").int(now)
+	q := prepare(tx.Conn, "SELECT epoch, message, destination, priority FROM lease WHERE until <= ?").int(now)
 	for q.next() {
 		l := Lease{ID: mail.ID(q.stmt.ColumnInt64(1)), Epoch: q.stmt.ColumnInt64(0)}
-		all = append(all, ended{l, q.stmt.ColumnText(2)})
+		all = append(all, ended{l, lane{q.stmt.ColumnText(2), mail.Priority(q.stmt.ColumnInt(3))}})
 	}
 	if err := q.done(); err != nil {
 		return err
 	}
 	for _, l := range all {
-		if err := release(tx, l.Lease, l.destination); err != nil {
+		if err := s.release(tx, l.Lease, l.lane); err != nil {
 			return err
 		}
 		if err := prepare(tx.Conn, "DELETE FROM lease WHERE epoch = ?").int(l.Epoch).run(); err != nil {
@@ -264,18 +257,18 @@ func endLeases(tx *db.Tx, now int64) error {
 }
 
 // release makes those recipients of a lease that are still leased ready again, as they were.
-func release(tx *db.Tx, l Lease, destination string) error {
+func (s *SQLite) release(tx *db.Tx, l Lease, to lane) error {
 	due, ok, err := prepare(tx.Conn, "SELECT min(due) FROM recipient WHERE message = ? AND state = 1 AND epoch = ?").
 		int(int64(l.ID)).int(l.Epoch).number()
 	if err != nil || !ok {
 		return err
 	}
-	err = prepare(tx.Conn, "UPDATE recipient SET state = 0, epoch = 0 WHERE message = ? AND state = 1 AND epoch = ?").
+	err = prepare(tx.Conn, "UPDATE recipient SET state = 0 WHERE message = ? AND state = 1 AND epoch = ?").
 		int(int64(l.ID)).int(l.Epoch).run()
 	if err != nil {
 		return err
 	}
-	return markDue(tx, destination, due)
+	return s.markDue(tx, to, due)
 }
 
 const recipientColumns = "message, n, state, due, since, attempts, last_attempt, warned, notify, destination, address, original, last_reply"

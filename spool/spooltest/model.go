@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -18,18 +19,30 @@ const randomSteps = 300
 // model is a spool as simple as it can be said: what each recipient's state must be.
 type model struct {
 	*house
+	seed     uint64
 	rand     *rand.Rand
 	bodies   map[mail.ID]string
 	messages map[mail.ID][]recipient
-	leases   []lease // those not settled; some may have ended
+	names    []name  // those given lately
+	leases   []lease // those not settled and not known to have ended
+	ended    []lease // those whose time has passed, not settled
 }
 
 type recipient struct {
 	destination string
 	state       spool.State
 	due         time.Time
-	epoch       int64
+	epoch       int64 // of the last lease
+	holder      int64 // the epoch of the lease that may settle it, also after its time; 0: none
 	attempts    int
+	priority    mail.Priority
+}
+
+// name is an Envelope.Once.
+type name struct {
+	text string
+	id   mail.ID
+	at   time.Time
 }
 
 type lease struct {
@@ -40,7 +53,7 @@ type lease struct {
 // random compares random histories with the model: creates, takes, settles, extensions, operators, time and restarts.
 func random(h *house) {
 	for seed := range uint64(2) {
-		m := &model{house: h, rand: rand.New(rand.NewPCG(seed, 1)), bodies: make(map[mail.ID]string), messages: make(map[mail.ID][]recipient)}
+		m := &model{house: h, seed: seed, rand: rand.New(rand.NewPCG(seed, 1)), bodies: make(map[mail.ID]string), messages: make(map[mail.ID][]recipient)}
 		steps := []func(){m.create, m.create, m.create, m.takeSome, m.takeSome, m.takeSome, m.settleOne, m.settleOne, m.settleOne,
 			m.extendOne, m.operate, m.wait, m.restart}
 		for range randomSteps {
@@ -79,15 +92,49 @@ func (m *model) create() {
 	if m.rand.IntN(10) == 0 {
 		body += string(make([]byte, spoolLarge))
 	}
-	var to []string
+	env := m.envelope()
+	if m.rand.IntN(3) == 0 {
+		env.Priority = mail.Priority(m.rand.IntN(4) - 1)
+	}
+	due := time.Now()
+	if m.rand.IntN(4) == 0 {
+		env.NotBefore = due.Add(time.Duration(m.rand.IntN(200)) * time.Second)
+		due = env.NotBefore
+	}
+	if m.rand.IntN(3) == 0 {
+		env.Once = fmt.Sprintf("name %d of %d", m.rand.IntN(30), m.seed)
+	}
 	var rs []recipient
 	for n := range 1 + m.rand.IntN(4) {
 		domain := fmt.Sprintf("d%d.test", m.rand.IntN(4))
-		to = append(to, fmt.Sprintf("r%d@%s", n, domain))
-		rs = append(rs, recipient{destination: domain, due: time.Now()})
+		env.To = append(env.To, mail.Recipient{Address: m.address(fmt.Sprintf("r%d@%s", n, domain))})
+		rs = append(rs, recipient{destination: domain, due: due, priority: env.Priority})
 	}
-	id := m.put(body, to...)
+	d, err := m.Create(m.Context(), env)
+	m.check(err)
+	_, err = io.WriteString(d, body)
+	m.check(err)
+	id, err := d.Commit(m.Context())
+	if earlier := m.earlier(env.Once); earlier != 0 {
+		m.wants(err, spool.ErrRepeated)
+		if id != earlier {
+			m.Fatalf("%v, the model has %v", id, earlier)
+		}
+		return
+	}
+	m.check(err)
 	m.bodies[id], m.messages[id] = body, rs
+	m.names = append(m.names, name{env.Once, id, time.Now()})
+}
+
+// earlier is the message that was stored under a name within a day; 0: none.
+func (m *model) earlier(text string) mail.ID {
+	for _, n := range m.names {
+		if text != "" && n.text == text && time.Since(n.at) < 24*time.Hour {
+			return n.id
+		}
+	}
+	return 0
 }
 
 // spoolLarge is more than any spool keeps beside its rows.
@@ -100,6 +147,7 @@ func (m *model) endLeases() {
 			return false
 		}
 		m.release(l)
+		m.ended = append(m.ended, l)
 		return true
 	})
 }
@@ -113,6 +161,17 @@ func (m *model) release(l lease) {
 	}
 }
 
+// quit takes from a lease what it may settle.
+func (m *model) quit(l lease) {
+	m.release(l)
+	rs := m.messages[l.ID]
+	for n := range rs {
+		if rs[n].holder == l.Epoch {
+			rs[n].holder = 0
+		}
+	}
+}
+
 // due is how many jobs there are to take.
 func (m *model) due(w spool.Want) int {
 	type key struct {
@@ -122,8 +181,7 @@ func (m *model) due(w spool.Want) int {
 	jobs := make(map[key]bool)
 	for id, rs := range m.messages {
 		for _, r := range rs {
-			if r.state == spool.Ready && !r.due.After(time.Now()) && !slices.Contains(w.Skip, r.destination) &&
-				(w.Destination == "" || w.Destination == r.destination) {
+			if m.takeable(w, r) {
 				jobs[key{id, r.destination}] = true
 			}
 		}
@@ -154,8 +212,14 @@ func (m *model) takeSome() {
 	if len(jobs) > w.Limit || (len(jobs) == 0) != (due == 0) || len(jobs) < min(due, w.Limit) {
 		m.Fatalf("%d jobs, %d due, %+v", len(jobs), due, w)
 	}
-	for _, j := range jobs {
+	for i, j := range jobs {
 		m.taken(w, j)
+		if i > 0 && j.Priority > jobs[i-1].Priority {
+			m.Fatalf("priority %d after %d", j.Priority, jobs[i-1].Priority)
+		}
+	}
+	if least := jobs[max(0, len(jobs)-1):]; len(least) > 0 && m.greatest(w) > least[0].Priority {
+		m.Fatalf("priority %d was left behind, %d taken", m.greatest(w), least[0].Priority)
 	}
 	if len(jobs) < w.Limit && m.due(w) > 0 {
 		m.Fatalf("%d jobs left behind", m.due(w))
@@ -167,14 +231,13 @@ func (m *model) taken(w spool.Want, j spool.Job) {
 	rs := m.messages[j.Lease.ID]
 	for _, got := range j.Recipients {
 		r := &rs[got.N]
-		if r.state != spool.Ready || r.due.After(time.Now()) || r.destination != j.Destination || got.Attempts != r.attempts ||
-			slices.Contains(w.Skip, j.Destination) || w.Destination != "" && w.Destination != j.Destination {
+		if !m.takeable(w, *r) || r.destination != j.Destination || got.Attempts != r.attempts || r.priority != j.Priority {
 			m.Fatalf("taken by %+v: %+v, %+v", w, got, r)
 		}
 		if r.epoch >= j.Epoch {
 			m.Fatalf("epoch %d after %d", j.Epoch, r.epoch)
 		}
-		r.state, r.epoch = spool.Leased, j.Epoch
+		r.state, r.epoch, r.holder = spool.Leased, j.Epoch, j.Epoch
 	}
 	if m.rand.IntN(10) == 0 && m.read(j.Lease.ID) != m.bodies[j.Lease.ID] {
 		m.Fatal("another body")
@@ -182,27 +245,50 @@ func (m *model) taken(w spool.Want, j spool.Job) {
 	m.leases = append(m.leases, lease{j.Lease, time.Now().Add(w.Lease)})
 }
 
-// pick takes any lease out of the model's list.
-func (m *model) pick() (lease, bool) {
-	if len(m.leases) == 0 {
+// pick takes any lease out of the list, if there is one.
+func (m *model) pick(leases *[]lease) (lease, bool) {
+	if len(*leases) == 0 {
 		return lease{}, false
 	}
-	i := m.rand.IntN(len(m.leases))
-	l := m.leases[i]
-	m.leases = slices.Delete(m.leases, i, i+1)
+	i := m.rand.IntN(len(*leases))
+	l := (*leases)[i]
+	*leases = slices.Delete(*leases, i, i+1)
 	return l, true
 }
 
+// greatest is the greatest priority of what could be taken.
+func (m *model) greatest(w spool.Want) mail.Priority {
+	p := mail.MinPriority
+	for _, rs := range m.messages {
+		for _, r := range rs {
+			if m.takeable(w, r) {
+				p = max(p, r.priority)
+			}
+		}
+	}
+	return p
+}
+
+func (m *model) takeable(w spool.Want, r recipient) bool {
+	return r.state == spool.Ready && !r.due.After(time.Now()) && !slices.Contains(w.Skip, r.destination) &&
+		(w.Destination == "" || w.Destination == r.destination)
+}
+
 func (m *model) settleOne() {
-	l, ok := m.pick()
+	from := &m.leases
+	if m.rand.IntN(5) == 0 {
+		from = &m.ended
+	}
+	l, ok := m.pick(from)
 	if !ok {
 		return
 	}
 	rs := m.messages[l.ID]
+	lost := !slices.ContainsFunc(rs, func(r recipient) bool { return r.holder == l.Epoch && r.state <= spool.Leased })
 	var outcomes []spool.Outcome
 	after := slices.Clone(rs)
 	for n, r := range rs {
-		if r.state != spool.Leased || r.epoch != l.Epoch || m.rand.IntN(4) == 0 {
+		if r.holder != l.Epoch || r.state > spool.Leased || m.rand.IntN(4) == 0 {
 			continue
 		}
 		o := spool.Outcome{N: n, Result: spool.Result(m.rand.IntN(3))}
@@ -212,16 +298,17 @@ func (m *model) settleOne() {
 		}
 		after[n].state = [...]spool.State{spool.Delivered: spool.Done, spool.Retry: spool.Ready, spool.Failed: spool.Dead}[o.Result]
 		after[n].attempts++
+		after[n].holder = 0
 		outcomes = append(outcomes, o)
 	}
 	err := m.Settle(m.Context(), l.Lease, outcomes)
-	if errors.Is(err, spool.ErrLeaseLost) && !l.until.After(time.Now()) {
-		m.release(l) // it had ended
+	if lost {
+		m.wants(err, spool.ErrLeaseLost)
 		return
 	}
 	m.check(err)
 	m.messages[l.ID] = after
-	m.release(l)
+	m.quit(l)
 	m.forget(l.ID)
 	if m.rand.IntN(10) == 0 {
 		m.wants(m.Settle(m.Context(), l.Lease, nil), spool.ErrLeaseLost)
@@ -237,7 +324,7 @@ func (m *model) forget(id mail.ID) {
 }
 
 func (m *model) extendOne() {
-	l, ok := m.pick()
+	l, ok := m.pick(&m.leases)
 	if !ok {
 		return
 	}
@@ -290,10 +377,10 @@ func (m *model) restart() {
 		return
 	}
 	m.reopen()
-	for _, l := range m.leases {
-		m.release(l)
+	for _, l := range append(m.leases, m.ended...) {
+		m.quit(l)
 	}
-	m.leases = nil
+	m.leases, m.ended = nil, nil
 	m.compare()
 }
 

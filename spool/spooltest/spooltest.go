@@ -19,7 +19,7 @@ import (
 )
 
 // Opener opens the spool of a directory, again after Close. Its destinations are the recipients' domains, and its times to keep are
-// two weeks.
+// two weeks, that of Envelope.Once a day.
 type Opener func(t testing.TB, dir string) spool.Spool
 
 // Run runs the whole suite.
@@ -40,8 +40,13 @@ func Run(t *testing.T, open Opener) {
 		{"TakeSkips", takeSkips},
 		{"SkippedWorkGoesToAnother", skippedWorkGoesToAnother},
 		{"TakeOfDestination", takeOfDestination},
+		{"GreaterPriorityFirst", greaterPriorityFirst},
+		{"NotBefore", notBefore},
+		{"Once", once},
+		{"OnceAtTheSameTime", onceAtTheSameTime},
 		{"UnnamedAreReleased", unnamedAreReleased},
 		{"LeaseEnds", leaseEnds},
+		{"SettledLate", settledLate},
 		{"ExtendKeeps", extendKeeps},
 		{"SettleFences", settleFences},
 		{"DeadKeepsItsMessage", deadKeepsItsMessage},
