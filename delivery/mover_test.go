@@ -442,9 +442,13 @@ func TestRoutes(t *testing.T) {
 			{"alice@north.test", "carol@north.test", "local"},
 			{"alice@north.test", "bob@[192.0.2.1]", "[192.0.2.1]"},
 		} {
-			if got := h.mover.Destination(addr(t, c.from), addr(t, c.to)); got != c.want {
+			if got := h.mover.Destination(addr(t, c.from), mail.Recipient{Address: addr(t, c.to)}); got != c.want {
 				t.Errorf("from %s to %s: %s, want %s", c.from, c.to, got, c.want)
 			}
+		}
+		own := mail.Recipient{Address: addr(t, "daily@news.north.test"), Own: true}
+		if got := h.mover.Destination(own.Address, own); got != "local" {
+			t.Errorf("the sender's own copy goes to %s", got)
 		}
 		h.send(nil, "bob@parked.test")
 		synctest.Wait()

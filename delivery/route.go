@@ -61,8 +61,12 @@ func (r *route) matches(from, to mail.Address) bool {
 	return ok && err == nil
 }
 
-// route says where a recipient's mail goes next.
-func (m *Mover) route(ctx context.Context, from, to mail.Address) (hop.Hop, error) {
+// route says where a recipient's mail goes next. The sender's own copy takes no route.
+func (m *Mover) route(ctx context.Context, from mail.Address, r mail.Recipient) (hop.Hop, error) {
+	if r.Own {
+		return hop.Hop{Kind: hop.Local}, nil
+	}
+	to := r.Address
 	for i := range m.routes {
 		if m.routes[i].matches(from, to) {
 			return m.routes[i].hop, nil
@@ -77,10 +81,10 @@ func (m *Mover) route(ctx context.Context, from, to mail.Address) (hop.Hop, erro
 
 // Destination names where a recipient's mail goes, for spool.Options: recipients of one destination share jobs, connections and limits.
 // It is a hint: each attempt routes anew, and so takes up a changed configuration.
-func (m *Mover) Destination(from, to mail.Address) string {
+func (m *Mover) Destination(from mail.Address, to mail.Recipient) string {
 	h, err := m.route(context.Background(), from, to)
 	if err != nil {
-		m.opts.Log.Warn("cannot tell whether a domain is ours", "domain", to.Domain(), "err", err)
+		m.opts.Log.Warn("cannot tell whether a domain is ours", "domain", to.Address.Domain(), "err", err)
 	}
 	return h.String()
 }

@@ -51,7 +51,7 @@ func (s *scheduler) groups(j *spool.Job) (groups [][]tried) {
 	for i := range j.Recipients {
 		t := tried{Recipient: &j.Recipients[i]}
 		var err error
-		if t.hop, err = s.route(s.work, j.From, t.Address); err != nil {
+		if t.hop, err = s.route(s.work, j.From, t.Recipient.Recipient); err != nil {
 			s.opts.Log.Error("cannot tell whether a domain is ours", "mid", j.Envelope.ID, "domain", t.Address.Domain(), "err", err)
 			t.result = unavailable.of()
 			groups = append(groups, []tried{t})

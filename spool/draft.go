@@ -190,7 +190,7 @@ func (d *draft) seal() (*sealed, error) {
 		return nil, fmt.Errorf("spool: envelope: %w", err)
 	}
 	for _, to := range d.env.To {
-		r.destinations = append(r.destinations, d.spool.opts.Destination(d.env.From, to.Address))
+		r.destinations = append(r.destinations, d.spool.opts.Destination(d.env.From, to))
 	}
 	return r, nil
 }
@@ -265,11 +265,14 @@ func (r *sealed) insertBody(tx *db.Tx) error {
 }
 
 func (r *sealed) insertRecipient(tx *db.Tx, n int, due int64) error {
-	to := &r.env.To[n]
+	to, own := &r.env.To[n], int64(0)
+	if to.Own {
+		own = 1
+	}
 	err := prepare(tx.Conn, `INSERT INTO recipient(message, n, state, due, epoch, since, attempts, last_attempt, warned, notify,
-		destination, address, original, last_reply, priority) VALUES(?, ?, 0, ?, 0, ?, 0, 0, 0, ?, ?, ?, ?, '', ?)`).
+		destination, address, original, last_reply, priority, own) VALUES(?, ?, 0, ?, 0, ?, 0, 0, 0, ?, ?, ?, ?, '', ?, ?)`).
 		int(int64(r.id)).int(int64(n)).int(due).int(due).int(int64(to.Notify)).
-		text(r.destinations[n]).text(to.Address.String()).text(to.Original).int(int64(r.env.Priority)).run()
+		text(r.destinations[n]).text(to.Address.String()).text(to.Original).int(int64(r.env.Priority)).int(own).run()
 	if err != nil || slices.Contains(r.destinations[:n], r.destinations[n]) {
 		return err
 	}

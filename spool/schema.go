@@ -91,6 +91,8 @@ CREATE TABLE destination(
 ) WITHOUT ROWID;
 CREATE INDEX destination_due ON destination(priority, due);
 INSERT INTO destination SELECT destination, priority, min(due) FROM recipient WHERE state = 0 GROUP BY destination, priority;
+`, `
+ALTER TABLE recipient ADD COLUMN own INTEGER NOT NULL DEFAULT 0; -- 1: the sender's own copy
 `}
 
 // query is a cached statement with its parameters bound in order. Errors wait for run or done.

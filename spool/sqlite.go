@@ -36,7 +36,7 @@ type Options struct {
 	FS  vfs.FS // of the large bodies; nil: the operating system's
 	// Destination names where a recipient's mail goes next: recipients of one destination share a job. Never empty.
 	// nil: the recipient's domain.
-	Destination func(from, to mail.Address) string
+	Destination func(from mail.Address, to mail.Recipient) string
 	KeepDead    time.Duration // how long a dead recipient keeps its message; 0: 14 days
 	KeepHistory time.Duration // how long the story of a message is told after it left; 0: 14 days
 	KeepOnce    time.Duration // how long a message's Envelope.Once is remembered; 0: 24 hours
@@ -98,7 +98,7 @@ func withDefaults(o Options) Options {
 		o.FS = vfs.OS{}
 	}
 	if o.Destination == nil {
-		o.Destination = func(_, to mail.Address) string { return to.Domain() }
+		o.Destination = func(_ mail.Address, to mail.Recipient) string { return to.Address.Domain() }
 	}
 	if o.KeepDead == 0 {
 		o.KeepDead = defaultKeep

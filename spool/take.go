@@ -271,7 +271,7 @@ func (s *SQLite) release(tx *db.Tx, l Lease, to lane) error {
 	return s.markDue(tx, to, due)
 }
 
-const recipientColumns = "message, n, state, due, since, attempts, last_attempt, warned, notify, destination, address, original, last_reply"
+const recipientColumns = "message, n, state, due, since, attempts, last_attempt, warned, notify, destination, address, original, last_reply, own"
 
 // scanRecipient reads recipientColumns.
 func scanRecipient(stmt *sqlite.Stmt) (mail.ID, Recipient, error) {
@@ -289,6 +289,7 @@ func scanRecipient(stmt *sqlite.Stmt) (mail.ID, Recipient, error) {
 	}
 	r.Notify = mail.Notify(stmt.ColumnInt(8))
 	r.Original = stmt.ColumnText(11)
+	r.Own = stmt.ColumnInt(13) != 0
 	err := r.Address.UnmarshalText([]byte(stmt.ColumnText(10)))
 	if err != nil {
 		err = fmt.Errorf("spool: recipient %d of %v: %w", r.N, id, err)

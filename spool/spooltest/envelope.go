@@ -55,6 +55,24 @@ func greaterPriorityFirst(h *house) {
 	}
 }
 
+// ownCopy: which recipient is the sender's own copy is known as long as the message is.
+func ownCopy(h *house) {
+	id, err := h.commit("body", "a@one.test", func(e *mail.Envelope) {
+		e.To = append(e.To, mail.Recipient{Address: e.To[0].Address, Own: true})
+	})
+	h.check(err)
+	h.reopen()
+	j := h.take(1, spool.Want{})[0]
+	if len(j.Recipients) != 2 || j.Recipients[0].Own || !j.Recipients[1].Own {
+		h.Errorf("%+v", j.Recipients)
+	}
+	e, err := h.Show(h.Context(), id)
+	h.check(err)
+	if len(e.Recipients) != 2 || e.Recipients[0].Own || !e.Recipients[1].Own {
+		h.Errorf("%+v", e.Recipients)
+	}
+}
+
 // notBefore: held until then, by whatever way it would be taken: RFC 4865.
 func notBefore(h *house) {
 	start := time.Now()
