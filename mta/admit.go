@@ -2,6 +2,7 @@ package mta
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/emersion/go-msgauth/authres"
@@ -9,6 +10,7 @@ import (
 	"posthouse/mail"
 	"posthouse/mail/smtp"
 	"posthouse/mta/stage"
+	"posthouse/spool"
 )
 
 // stages are the admission stages of a kind of server, in their order: for mail from strangers, and for mail from our users and the
@@ -55,7 +57,13 @@ func (s *session) admit(ctx context.Context, d *incoming) smtp.Reply {
 		d.draft.Prepend(stage.AppendResults(nil, s.server.opts.Hostname, results))
 	}
 	size := d.draft.Size()
+	env.Once = s.once(d)
 	id, err := d.draft.Commit(ctx)
+	if errors.Is(err, spool.ErrRepeated) { // what was taken before is durable, too
+		s.server.metrics.Repeated.Add(1)
+		s.log.Info("message accepted before", "mid", id, "from", env.From)
+		return reply(250, smtp.Enhanced{2, 0, 0}, "accepted before as "+id.String())
+	}
 	if err != nil {
 		return s.failed(err)
 	}

@@ -27,7 +27,7 @@ func bdat(ctx context.Context, s *session, args []byte) answer {
 			r = s.failed(err)
 			break
 		}
-		d.chunks = &smtp.Chunks{W: &d.filter, Limit: s.server.opts.Limits.MessageSize}
+		d.chunks = &smtp.Chunks{W: d, Limit: s.server.opts.Limits.MessageSize}
 	}
 	return answer{then: func(ctx context.Context, s *session) (answer, error) {
 		if r.Code != 0 {

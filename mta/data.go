@@ -2,6 +2,7 @@ package mta
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -17,6 +18,8 @@ type incoming struct {
 	filter headerFilter
 	chunks *smtp.Chunks // of BDAT
 	until  time.Time    // when all of it must have come
+
+	submitted submitted // of our user's message
 }
 
 // receive makes a draft for the transaction's message.
@@ -29,6 +32,9 @@ func (s *session) receive(ctx context.Context) (*incoming, error) {
 	d.filter = headerFilter{w: draft, limit: s.server.opts.Limits.HeaderSize, edit: func(header []byte) ([]byte, error) {
 		return s.editHeader(d, header)
 	}}
+	if s.account.ID != "" && s.tx.env.EnvID != "" {
+		d.submitted.digest = sha256.New()
+	}
 	s.tx.data = d
 	return d, nil
 }
@@ -65,7 +71,7 @@ func (s *session) noRecipient() smtp.Reply {
 func (s *session) readData(ctx context.Context, d *incoming) (answer, error) {
 	defer s.endTransaction()
 	s.expectData(d.until)
-	refusal, err := smtp.ReadData(&s.in, &d.filter, s.server.opts.Limits.MessageSize)
+	refusal, err := smtp.ReadData(&s.in, d, s.server.opts.Limits.MessageSize)
 	if err != nil {
 		return answer{}, err
 	}

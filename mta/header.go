@@ -100,7 +100,7 @@ func (s *session) editHeader(d *incoming, header []byte) ([]byte, error) {
 	dropped, at := false, 0
 	for f := range mime.Fields(header) {
 		d.header.Note(f)
-		drop := s.drops(f)
+		drop := s.drops(d, f)
 		if drop && !dropped {
 			kept = append(make([]byte, 0, len(header)), header[:at]...)
 		}
@@ -122,21 +122,12 @@ func (s *session) editHeader(d *incoming, header []byte) ([]byte, error) {
 	return bytes.Join([][]byte{added, kept, header[at:]}, nil), nil
 }
 
-// drops tells a field that does not pass: results in our name that we did not write (RFC 8601 §5), and from our users the list of those
-// the others must not see (RFC 5322 §3.6.3), and a Message-ID that is none (RFC 6409 §8.3).
-func (s *session) drops(f mime.Field) bool {
-	switch {
-	case strings.EqualFold(string(f.Name), "Authentication-Results"):
+// drops tells a field that does not pass: results in our name that we did not write (RFC 8601 §5), and what our users keep to themselves.
+func (s *session) drops(d *incoming, f mime.Field) bool {
+	if strings.EqualFold(string(f.Name), "Authentication-Results") {
 		return claims(f.Value, s.server.opts.Hostname)
-	case s.server.traits.submission:
-		return strings.EqualFold(string(f.Name), "Bcc") || strings.EqualFold(string(f.Name), "Resent-Bcc") || isEmptyID(f)
 	}
-	return false
-}
-
-// isEmptyID tells a Message-ID field without one, in whose place missingFields puts another.
-func isEmptyID(f mime.Field) bool {
-	return strings.EqualFold(string(f.Name), "Message-ID") && len(bytes.Trim(f.Value, " \t\r\n<>")) == 0
+	return s.server.traits.submission && d.submitted.take(f)
 }
 
 // missingFields are what every message must or should have (RFC 5322 §3.6) and our user's does not: RFC 6409 §8.

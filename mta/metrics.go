@@ -12,6 +12,7 @@ type Metrics struct {
 	Messages   atomic.Int64 // accepted
 	Recipients atomic.Int64 // of them, aliases expanded
 	Octets     atomic.Int64 // of them
+	Repeated   atomic.Int64 // accepted, and known to be sent again
 
 	refused       counters // by stage, or by the verb that was answered 4yz or 5yz
 	authenticated counters // by result: ok, or the reply's code

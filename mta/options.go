@@ -63,6 +63,8 @@ type Options struct {
 	AllowPlaintextAuth bool
 	// RelayFrom are networks whose clients may send to anywhere without AUTH, and are believed to be who they say. Empty: none.
 	RelayFrom []netip.Prefix
+	// ShowClients puts the name and the address of our users' clients into the Received field. They are in the log in any case.
+	ShowClients bool
 	// DSN offers RFC 3461. Only where what is delivered or relayed is also reported as asked.
 	DSN    bool
 	Limits Limits

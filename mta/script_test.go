@@ -171,6 +171,7 @@ var settings = map[string]func(t testing.TB, o *Options, value string){
 	"tls":            func(_ testing.TB, o *Options, _ string) { o.TLS = nil }, // no
 	"plaintext-auth": func(_ testing.TB, o *Options, _ string) { o.AllowPlaintextAuth = true },
 	"dsn":            func(_ testing.TB, o *Options, _ string) { o.DSN = true },
+	"show-clients":   func(_ testing.TB, o *Options, _ string) { o.ShowClients = true },
 	"monitor-dmarc":  func(_ testing.TB, o *Options, _ string) { o.MonitorDMARC = true },
 	"relay-from":     func(_ testing.TB, o *Options, v string) { o.RelayFrom = append(o.RelayFrom, netip.MustParsePrefix(v)) },
 	"postmaster":     func(_ testing.TB, o *Options, _ string) { o.Postmaster = mail.Address{} }, // none

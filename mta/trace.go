@@ -33,12 +33,7 @@ func (s *session) received(d *incoming) []byte {
 	env := d.draft.Envelope()
 	b := make([]byte, 0, 512)
 	b = append(b, "Received: from "...)
-	b = append(b, s.hello.name...)
-	if addr := s.remote.Addr(); addr.IsValid() {
-		b = append(b, " ("...)
-		b = appendLiteral(b, addr)
-		b = append(b, ')')
-	}
+	b = s.appendFrom(b)
 	b = append(b, "\r\n\tby "...)
 	b = append(b, s.server.opts.Hostname...)
 	b = append(b, " with "...)
@@ -56,6 +51,23 @@ func (s *session) received(d *incoming) []byte {
 	b = append(b, "; "...)
 	b = env.Received.AppendFormat(b, dateFormat)
 	return append(b, "\r\n"...)
+}
+
+// hiddenClient stands for the name of a client that is nobody's business: there must be one (RFC 5321 §4.4).
+const hiddenClient = "client.invalid"
+
+// appendFrom says who the client is. Where our users are when they write is told to nobody.
+func (s *session) appendFrom(b []byte) []byte {
+	if s.account.ID != "" && !s.server.opts.ShowClients {
+		return append(b, hiddenClient...)
+	}
+	b = append(b, s.hello.name...)
+	if addr := s.remote.Addr(); addr.IsValid() {
+		b = append(b, " ("...)
+		b = appendLiteral(b, addr)
+		b = append(b, ')')
+	}
+	return b
 }
 
 func appendFor(b []byte, t *transaction) []byte {

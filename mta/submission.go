@@ -1,0 +1,94 @@
+package mta
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"hash"
+	"io"
+	"slices"
+	"strings"
+
+	"posthouse/mail/mime"
+)
+
+// idempotencyKey is the field by which a client names a submission, so that it can send it again when it did not hear the answer: the
+// name that HTTP APIs have for it. It does not travel.
+const idempotencyKey = "X-Idempotency-Key"
+
+// submitted is what is remembered of a message from our user beside the message.
+type submitted struct {
+	key    string    // the value of X-Idempotency-Key
+	bcc    []byte    // the Bcc fields that were taken out
+	digest hash.Hash // of the message as it came, if its envelope has a name; nil: it has none
+}
+
+// Write is io.Writer: message data on its way to the header filter.
+func (d *incoming) Write(p []byte) (int, error) {
+	if d.submitted.digest != nil {
+		d.submitted.digest.Write(p)
+	}
+	return d.filter.Write(p)
+}
+
+// private are the fields of our user's message that do not travel, and what is remembered of them. Whoever is in Bcc is nobody's business
+// (RFC 5322 §3.6.3), and a Message-ID that is none makes room for another (RFC 6409 §8.3).
+var private = []struct {
+	name     string
+	drops    func(f mime.Field) bool
+	remember func(u *submitted, f mime.Field)
+}{
+	{"Bcc", always, func(u *submitted, f mime.Field) { u.bcc = append(u.bcc, f.Raw...) }},
+	{"Resent-Bcc", always, func(*submitted, mime.Field) {}},
+	{"Message-ID", isEmptyID, func(*submitted, mime.Field) {}},
+	{idempotencyKey, always, func(u *submitted, f mime.Field) {
+		if u.key == "" {
+			u.key = strings.Join(strings.Fields(string(f.Value)), " ")
+		}
+	}},
+}
+
+func always(mime.Field) bool { return true }
+
+// isEmptyID tells a Message-ID field without one, in whose place missingFields puts another.
+func isEmptyID(f mime.Field) bool { return len(bytes.Trim(f.Value, " \t\r\n<>")) == 0 }
+
+// take tells whether a field does not travel, and remembers it.
+func (u *submitted) take(f mime.Field) bool {
+	for _, p := range private {
+		if strings.EqualFold(string(f.Name), p.name) && p.drops(f) {
+			p.remember(u, f)
+			return true
+		}
+	}
+	return false
+}
+
+// once is the name of a submission, among all there are: what its sender called it, or its ENVID (RFC 3461 §4.4) with the same message
+// to the same recipients, which clients that know of neither give anew each time. Empty: it has none.
+func (s *session) once(d *incoming) string {
+	env := d.draft.Envelope()
+	var parts []string
+	switch {
+	case s.account.ID == "":
+		return ""
+	case d.submitted.key != "":
+		parts = []string{"key", d.submitted.key}
+	case d.submitted.digest != nil:
+		parts = []string{"envid", env.EnvID, string(d.submitted.digest.Sum(nil)), env.From.String()}
+		to := make([]string, len(env.To))
+		for i := range env.To {
+			to[i] = env.To[i].Address.String()
+		}
+		slices.Sort(to)
+		parts = append(parts, to...)
+	default:
+		return ""
+	}
+	sum := sha256.New()
+	for _, part := range append([]string{string(s.account.ID)}, parts...) {
+		io.WriteString(sum, part) //nolint:errcheck // a hash has no errors
+		sum.Write([]byte{0})
+	}
+	return base64.RawURLEncoding.EncodeToString(sum.Sum(nil))
+}
