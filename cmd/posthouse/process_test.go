@@ -22,6 +22,7 @@ type server struct {
 	dir        string
 	smtp, imap string
 	submission string
+	quiet      bool // it logs nothing of what is usual
 	process    *testkit.Process
 }
 
@@ -70,7 +71,11 @@ func (s *server) command(args ...string) *exec.Cmd {
 // start starts the process and waits until it answers.
 func (s *server) start() {
 	s.t.Helper()
-	s.process = testkit.Start(s.t, s.command("serve"))
+	args := []string{"serve"}
+	if s.quiet {
+		args = append(args, "--log", "warn")
+	}
+	s.process = testkit.Start(s.t, s.command(args...))
 	for _, addr := range []string{s.smtp, s.imap, s.submission} {
 		testkit.WaitPort(s.t, addr)
 	}
