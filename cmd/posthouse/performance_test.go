@@ -37,10 +37,8 @@ var performanceCases = []struct {
 type contender struct {
 	name string
 	addr string
-	// drained tells whether what it took has left it; nil: it keeps nothing.
-	drained func(messages int64) bool
-	cpu     func() time.Duration // used so far; nil: not known
-	sink    *sink
+	cpu  func() time.Duration // used so far; nil: it is this process, and passes nothing on
+	sink *sink
 }
 
 // measured is one contender's results for one case, a round each.

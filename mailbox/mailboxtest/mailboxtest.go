@@ -27,7 +27,7 @@ func Run(t *testing.T, open Opener) {
 		run  func(*house)
 	}{
 		{"NewAccount", newAccount},
-		{"FiledAs", filedAs},
+		{"Names", names},
 		{"Create", create},
 		{"Rename", rename},
 		{"RenameInbox", renameInbox},
