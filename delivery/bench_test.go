@@ -43,7 +43,7 @@ func newBenchHouse(b *testing.B) *benchHouse {
 	z, err := dns.ParseZone("")
 	check(err)
 	dir := b.TempDir()
-	h.dir, err = directory.Open(filepath.Join(dir, "directory.db"), directory.Options{Cost: password.Cost{Time: 1, Memory: 8}})
+	h.dir, err = directory.Open(filepath.Join(dir, "directory.db"), directory.Options{Cost: password.Cost{Time: 1, Memory: 8, Iterations: 4096}})
 	check(err)
 	h.store, err = mailbox.OpenSQLite(mailbox.Options{Dir: filepath.Join(dir, "accounts")})
 	check(err)

@@ -62,7 +62,7 @@ func inHouse(t *testing.T, o Options, f func(h *house)) {
 func (h *house) open(dir string, o Options) {
 	z, err := dns.ParseZone(zone)
 	h.check(err)
-	h.directory, err = directory.Open(dir+"/directory.db", directory.Options{Cost: password.Cost{Time: 1, Memory: 8}})
+	h.directory, err = directory.Open(dir+"/directory.db", directory.Options{Cost: password.Cost{Time: 1, Memory: 8, Iterations: 4096}})
 	h.check(err)
 	h.store, err = mailbox.OpenSQLite(mailbox.Options{Dir: dir + "/accounts"})
 	h.check(err)

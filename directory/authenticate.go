@@ -8,44 +8,106 @@ import (
 	"errors"
 	"time"
 
+	"zombiezen.com/go/sqlite"
+
 	"posthouse/crypto/password"
 	"posthouse/internal/lru"
 	"posthouse/mail"
 )
 
+// Login is an attempt to prove to be an account by a password.
+type Login struct {
+	Name, Password string
+	Scope          Scope // what it is wanted for
+}
+
 // Authenticate is Directory. A password proven before is found in the cache by a keyed hash of it and of the stored hash, so that a
 // changed password is never the old one's, and one account's never another's; whether the account is disabled is always looked up.
-func (s *SQLite) Authenticate(ctx context.Context, login, secret string) (Account, error) {
-	account, hash, err := s.byLogin(ctx, login)
+// App passwords are looked up every time, which costs little: they need no slow hash.
+func (s *SQLite) Authenticate(ctx context.Context, l Login) (Account, error) {
+	found, err := s.byName(ctx, l.Name)
 	if err != nil {
 		return Account{}, err
 	}
-	if !s.proven.has(hash, secret) {
-		switch err := s.hasher.Verify(ctx, hash, secret); {
-		case errors.Is(err, password.ErrMismatch):
-			return Account{}, ErrCredentials
-		case err != nil:
-			return Account{}, errors.Join(ErrUnavailable, err)
+	if proven, err := s.byAppPassword(ctx, found.ID, l); err != nil {
+		return Account{}, err
+	} else if !proven {
+		if err := s.byPassword(ctx, found, l.Password); err != nil {
+			return Account{}, err
 		}
-		s.proven.add(hash, secret)
 	}
-	if !account.Disabled.IsZero() {
-		return Account{}, ErrDisabled
-	}
-	return account, nil
+	return found.enabled()
 }
 
-// byLogin finds the account; for an unknown name the hash is empty, which costs as much to refuse.
-func (s *SQLite) byLogin(ctx context.Context, login string) (Account, string, error) {
-	name, err := mail.ParseAddress(login)
+func (a Account) enabled() (Account, error) {
+	if !a.Disabled.IsZero() {
+		return Account{}, ErrDisabled
+	}
+	return a, nil
+}
+
+// byPassword checks an account's own password, and makes the keys of SCRAM if it has none yet: it was declared with its hash alone, or
+// made before there were keys.
+func (s *SQLite) byPassword(ctx context.Context, found credentials, secret string) error {
+	if s.proven.has(found.hash, secret) {
+		return nil
+	}
+	switch err := s.hasher.Verify(ctx, found.hash, secret); {
+	case errors.Is(err, password.ErrMismatch):
+		return ErrCredentials
+	case err != nil:
+		return errors.Join(ErrUnavailable, err)
+	}
+	if found.keys < len(s.opts.SCRAM) {
+		s.addKeys(ctx, found, secret) //nolint:errcheck // this login needs none, and the next one tries again
+	}
+	s.proven.add(found.hash, secret)
+	return nil
+}
+
+// byAppPassword tells whether one of the account's app passwords is the right one.
+func (s *SQLite) byAppPassword(ctx context.Context, account mail.AccountID, l Login) (proven bool, err error) {
+	now := s.opts.Now()
+	err = s.each(ctx, "SELECT id, used FROM app_password WHERE account=? AND digest=? AND scope & ? <> 0 AND (expires=0 OR expires>?)",
+		[]any{string(account), s.digest(account, l.Password), int64(l.Scope), now.Unix()}, func(r *sqlite.Stmt) error {
+			proven = true
+			s.ledger.use(r.ColumnText(0), fromUnix(r.ColumnInt64(1)))
+			return nil
+		})
+	return proven, err
+}
+
+// credentials are an account with what is kept of its own password.
+type credentials struct {
+	Account
+	hash string // empty: there is no such account
+	keys int    // how many hash functions of SCRAM there are keys for
+}
+
+// byName finds the account; for an unknown name the hash is empty, which costs as much to refuse.
+func (s *SQLite) byName(ctx context.Context, name string) (credentials, error) {
+	login, err := mail.ParseAddress(name)
 	if err != nil {
-		return Account{}, "", nil
+		return credentials{}, nil
 	}
-	account, hash, err := s.account(ctx, name)
+	found, err := s.credentials(ctx, login)
 	if errors.Is(err, ErrNoAccount) {
-		return Account{}, "", nil
+		return credentials{}, nil
 	}
-	return account, hash, err
+	return found, err
+}
+
+func (s *SQLite) credentials(ctx context.Context, login mail.Address) (c credentials, err error) {
+	err = s.each(ctx, "SELECT "+accountColumns+", hash, (SELECT count(*) FROM scram WHERE account=id AND app='') FROM account WHERE login=?",
+		[]any{login.FoldLocal().String()}, func(r *sqlite.Stmt) (err error) {
+			c.hash, c.keys = r.ColumnText(4), r.ColumnInt(5)
+			c.Account, err = scanAccount(r)
+			return err
+		})
+	if err == nil && c.ID == "" {
+		err = ErrNoAccount
+	}
+	return c, err
 }
 
 // Limits of the cache of proven passwords.

@@ -1,7 +1,12 @@
-// Package directory knows who exists: domains, accounts, aliases, credentials.
+// Package directory knows who exists: domains, accounts, aliases, credentials; what an account may send in a day, and to whom nothing
+// is sent any more. How a client proves to be an account is for its sub-package sasl.
 //
 // It must not know protocols, mailboxes or the queue. Everything is in one SQLite database, changed by commands and the admin API
 // and visible at once. Passwords are kept as Argon2id hashes; verifying one runs on a bounded number of workers beside the session.
+// The keys of SCRAM are kept beside the hash and never leave the package: Challenge gives the salt, Prove checks a proof.
+//
+// What is answered was durable before, but for what costs nothing to lose: when a credential was used last, and what was sent today, are
+// written every few seconds (ledger).
 package directory
 
 import (
@@ -25,6 +30,9 @@ var (
 	ErrNotOwner    = errors.New("directory: the account does not own that address")
 	ErrAliasLoop   = errors.New("directory: the alias leads to itself or to too many")
 	ErrUnavailable = errors.New("directory: cannot answer now")
+	ErrTooMany     = errors.New("directory: there are as many already as there may be")
+	ErrNoEntry     = errors.New("directory: there is no such entry")
+	ErrRate        = errors.New("directory: the account has sent enough for a day")
 )
 
 // Limits of aliases.
@@ -41,8 +49,6 @@ type Directory interface {
 	// the account's own address, alias, both again without a "+detail", postmaster, the domain's catch-all.
 	// ErrNotLocal, ErrNoAddress, ErrAliasLoop, ErrDisabled.
 	Resolve(ctx context.Context, a mail.Address) (Resolution, error)
-	// Authenticate checks a login name and password: ErrCredentials, ErrDisabled (only after the right password), ErrUnavailable.
-	Authenticate(ctx context.Context, login, password string) (Account, error)
 	// MaySend tells whether an account owns an address and so may send as it: nil, or ErrNotOwner.
 	MaySend(ctx context.Context, id mail.AccountID, a mail.Address) error
 
@@ -62,7 +68,50 @@ type Directory interface {
 	// AddAlias makes one more target of an alias. An alias of one account of ours is an address the account owns.
 	AddAlias(ctx context.Context, a Alias) error
 	RemoveAlias(ctx context.Context, a Alias) error
+
+	Credentials
+	Spending
+	Suppressions
 	Close() error
+}
+
+// Credentials are what proves somebody to be an account. All of them say ErrCredentials for what is wrong, ErrDisabled only after what is
+// right, and ErrUnavailable.
+type Credentials interface {
+	// Authenticate checks a name and a password: the account's own, or an app password.
+	Authenticate(ctx context.Context, l Login) (Account, error)
+	// Challenge is what SCRAM tells a client of the name it gave, whether there is such an account or not.
+	Challenge(ctx context.Context, name string) (Challenge, error)
+	// Prove checks a client's proof of SCRAM, by any of the account's passwords, and signs the same message.
+	Prove(ctx context.Context, p Proof) (Account, []byte, error)
+
+	// AddAppPassword makes an app password, which is told here and never again. ErrNoAccount, ErrTooMany.
+	AddAppPassword(ctx context.Context, login mail.Address, p AppPassword) (AppPassword, error)
+	AppPasswords(ctx context.Context, login mail.Address) iter.Seq2[AppPassword, error]
+	// RevokeAppPassword ends one. ErrNoEntry.
+	RevokeAppPassword(ctx context.Context, login mail.Address, id string) error
+}
+
+// Spending is what accounts may send in a day of UTC.
+type Spending interface {
+	// Spend counts a message to so many recipients, if the account may send it; otherwise it counts nothing and says ErrRate. It waits for
+	// no disk: what is counted is durable a few seconds later.
+	Spend(ctx context.Context, id mail.AccountID, to []mail.Address) error
+	// Spent is what an account may send and has sent today.
+	Spent(ctx context.Context, login mail.Address) (Spent, error)
+	// SetAllowance says what an account may send; 0 is the default, AnyNumber no bound.
+	SetAllowance(ctx context.Context, login mail.Address, a Allowance) error
+}
+
+// Suppressions are addresses that nothing is sent to: their mail came back for good.
+type Suppressions interface {
+	// Suppress adds an address, or brings its reason and times up to date.
+	Suppress(ctx context.Context, s Suppression) error
+	// Suppressed finds an address; zero: it is not suppressed, or not any more.
+	Suppressed(ctx context.Context, a mail.Address) (Suppression, error)
+	Suppressions(ctx context.Context) iter.Seq2[Suppression, error]
+	// Unsuppress takes an address off the list. ErrNoEntry.
+	Unsuppress(ctx context.Context, a mail.Address) error
 }
 
 // Domain is one whose mail ends here.

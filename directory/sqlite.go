@@ -22,28 +22,6 @@ import (
 	"posthouse/mail"
 )
 
-const applicationID = 0x50486472 // "PHdr"
-
-const schema = `
-CREATE TABLE domain (
-  name      TEXT PRIMARY KEY,           -- mail.Address.Domain form
-  catch_all TEXT NOT NULL               -- address, or empty
-) WITHOUT ROWID;
-CREATE TABLE account (
-  id       TEXT PRIMARY KEY,
-  login    TEXT NOT NULL UNIQUE,        -- address, local part folded
-  hash     TEXT NOT NULL,               -- PHC string
-  created  INTEGER NOT NULL,            -- seconds since 1970
-  disabled INTEGER NOT NULL             -- the same, or 0
-) WITHOUT ROWID;
-CREATE TABLE alias (
-  address TEXT NOT NULL,                -- local part folded
-  target  TEXT NOT NULL,
-  PRIMARY KEY (address, target)
-) WITHOUT ROWID;
-CREATE INDEX alias_target ON alias(target);
-`
-
 // Options of a SQLite directory; every zero value is usable.
 type Options struct {
 	// Domains and Accounts are those the configuration declares, beside what the database holds; commands cannot remove them.
@@ -52,8 +30,12 @@ type Options struct {
 	// Postmaster gets the mail of postmaster@ and abuse@ every domain of ours that has no such address itself (RFC 5321 §4.5.1,
 	// RFC 2142 §2). Zero: there is no such address.
 	Postmaster mail.Address
-	Cost       password.Cost
-	Now        func() time.Time
+	// Allowance is what every account may send that has none of its own. Zero: any number.
+	Allowance Allowance
+	// SCRAM are the hash functions for which keys are kept of every password. Empty: SHA-256.
+	SCRAM []password.Hash
+	Cost  password.Cost
+	Now   func() time.Time
 }
 
 // Declared is an account that the configuration declares with its hash; it is made or brought up to date at Open.
@@ -68,6 +50,8 @@ type SQLite struct {
 	opts    Options
 	hasher  *password.Hasher
 	proven  *provenCache
+	house   house                             // never changes
+	ledger  *ledger                           // what is written later
 	domains atomic.Pointer[map[string]Domain] // what the table and Options.Domains hold, replaced as a whole
 	loading sync.Mutex                        // held from reading the table to replacing domains: the last to read is the last to replace
 }
@@ -77,34 +61,48 @@ func Open(path string, o Options) (*SQLite, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	d, err := db.Open(db.Options{Path: path, ApplicationID: applicationID, Schema: []string{schema}})
+	if len(o.SCRAM) == 0 {
+		o.SCRAM = []password.Hash{password.SHA256}
+	}
+	d, err := db.Open(db.Options{Path: path, ApplicationID: applicationID, Schema: schema()})
 	if err != nil {
 		return nil, err
 	}
+	ctx := context.Background()
 	s := &SQLite{db: d, opts: o, hasher: password.NewHasher(o.Cost), proven: newProvenCache(o.Now)}
-	if err := errors.Join(s.loadDomains(context.Background()), s.declare(context.Background())); err != nil {
+	if err := errors.Join(s.loadHouse(ctx), s.loadDomains(ctx), s.declare(ctx)); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
+	s.ledger = newLedger(s)
 	return s, nil
 }
 
 // Close is Directory.
-func (s *SQLite) Close() error { return s.db.Close() }
+func (s *SQLite) Close() error { return errors.Join(s.ledger.close(), s.db.Close()) }
 
+// declare makes the accounts of the configuration, or brings their password up to date: the keys of another one go.
 func (s *SQLite) declare(ctx context.Context) error {
 	for _, a := range s.opts.Accounts {
 		if err := password.Check(a.Hash); err != nil {
 			return fmt.Errorf("account %s: %w", a.Login, err)
 		}
-		_, err := s.insertAccount(ctx, a.Login, a.Hash)
+		_, err := s.insertAccount(ctx, a.Login, secrets{hash: a.Hash})
 		if errors.Is(err, ErrExists) {
-			err = s.updateAccount(ctx, a.Login, "UPDATE account SET hash=? WHERE login=?", a.Hash)
+			err = s.redeclare(ctx, a)
 		}
 		if err != nil {
 			return fmt.Errorf("account %s: %w", a.Login, err)
 		}
 	}
 	return nil
+}
+
+func (s *SQLite) redeclare(ctx context.Context, a Declared) error {
+	found, err := s.credentials(ctx, a.Login)
+	if err != nil || found.hash == a.Hash {
+		return err
+	}
+	return s.setSecrets(ctx, a.Login, secrets{hash: a.Hash})
 }
 
 // loadDomains brings s.domains up to date; writers call it after their change.
@@ -188,40 +186,40 @@ func scanAccount(r *sqlite.Stmt) (Account, error) {
 }
 
 // Account is Directory.
-func (s *SQLite) Account(ctx context.Context, login mail.Address) (Account, error) {
-	a, _, err := s.account(ctx, login)
-	return a, err
-}
-
-func (s *SQLite) account(ctx context.Context, login mail.Address) (a Account, hash string, err error) {
-	err = s.each(ctx, "SELECT "+accountColumns+", hash FROM account WHERE login=?", []any{login.FoldLocal().String()},
+func (s *SQLite) Account(ctx context.Context, login mail.Address) (a Account, err error) {
+	err = s.each(ctx, "SELECT "+accountColumns+" FROM account WHERE login=?", []any{login.FoldLocal().String()},
 		func(r *sqlite.Stmt) (err error) {
-			hash = r.ColumnText(4)
 			a, err = scanAccount(r)
 			return err
 		})
 	if err == nil && a.ID == "" {
 		err = ErrNoAccount
 	}
-	return a, hash, err
+	return a, err
 }
 
 // AddAccount is Directory.
 func (s *SQLite) AddAccount(ctx context.Context, login mail.Address, secret string) (Account, error) {
-	hash, err := s.hasher.Hash(ctx, secret)
+	made, err := s.makeSecrets(ctx, login, secret)
 	if err != nil {
 		return Account{}, err
 	}
-	return s.insertAccount(ctx, login, hash)
+	return s.insertAccount(ctx, login, made)
 }
 
-func (s *SQLite) insertAccount(ctx context.Context, login mail.Address, hash string) (Account, error) {
+func (s *SQLite) insertAccount(ctx context.Context, login mail.Address, made secrets) (Account, error) {
 	if ok, err := s.IsLocal(ctx, login.Domain()); err != nil || !ok {
 		return Account{}, errors.Join(ErrNoDomain, err)
 	}
 	a := Account{ID: newAccountID(), Login: login.FoldLocal(), Created: s.opts.Now().Truncate(time.Second)}
-	err := s.change(ctx, "INSERT INTO account(id, login, hash, created, disabled) VALUES(?, ?, ?, ?, 0)",
-		string(a.ID), a.Login.String(), hash, a.Created.Unix())
+	err := s.write(ctx, func(tx *db.Tx) error {
+		err := exec(tx, "INSERT INTO account(id, login, hash, created, disabled) VALUES(?, ?, ?, ?, 0)",
+			string(a.ID), a.Login.String(), made.hash, a.Created.Unix())
+		if err != nil {
+			return err
+		}
+		return insertKeys(tx, a.ID, "", made.keys)
+	})
 	if sqlite.ErrCode(err) == sqlite.ResultConstraintUnique {
 		return Account{}, ErrExists
 	}
@@ -236,11 +234,11 @@ func newAccountID() mail.AccountID {
 
 // SetPassword is Directory.
 func (s *SQLite) SetPassword(ctx context.Context, login mail.Address, secret string) error {
-	hash, err := s.hasher.Hash(ctx, secret)
+	made, err := s.makeSecrets(ctx, login, secret)
 	if err != nil {
 		return err
 	}
-	return s.updateAccount(ctx, login, "UPDATE account SET hash=? WHERE login=?", hash)
+	return s.setSecrets(ctx, login, made)
 }
 
 // SetDisabled is Directory.
@@ -266,15 +264,15 @@ func (s *SQLite) RemoveAccount(ctx context.Context, login mail.Address) (Account
 	if err != nil {
 		return Account{}, err
 	}
-	err = s.db.Write(ctx, func(tx *db.Tx) error {
-		for _, query := range []string{"DELETE FROM account WHERE login=?", "DELETE FROM alias WHERE target=?"} {
-			if err := sqlitex.Execute(tx.Conn, query, &sqlitex.ExecOptions{Args: []any{a.Login.String()}}); err != nil {
+	s.ledger.forget(a.ID)
+	return a, s.write(ctx, func(tx *db.Tx) error {
+		for _, table := range []string{"app_password", "scram", "allowance", "spent", "correspondent"} {
+			if err := exec(tx, "DELETE FROM "+table+" WHERE account=?", string(a.ID)); err != nil {
 				return err
 			}
 		}
-		return nil
+		return errors.Join(exec(tx, "DELETE FROM account WHERE id=?", string(a.ID)), exec(tx, "DELETE FROM alias WHERE target=?", a.Login.String()))
 	})
-	return a, unavailable(err)
 }
 
 // Aliases is Directory.
@@ -327,29 +325,40 @@ var errNoRow = errors.New("directory: nothing changed")
 
 // change runs one statement durably; errNoRow if it changed nothing.
 func (s *SQLite) change(ctx context.Context, query string, args ...any) error {
-	return unavailable(s.db.Write(ctx, func(tx *db.Tx) error {
-		if err := sqlitex.Execute(tx.Conn, query, &sqlitex.ExecOptions{Args: args}); err != nil {
+	return s.write(ctx, func(tx *db.Tx) error {
+		if err := exec(tx, query, args...); err != nil {
 			return err
 		}
 		if tx.Changes() == 0 {
 			return errNoRow
 		}
 		return nil
-	}))
+	})
+}
+
+// write runs f durably.
+func (s *SQLite) write(ctx context.Context, f func(*db.Tx) error) error {
+	return unavailable(s.db.Write(ctx, f))
+}
+
+func exec(tx *db.Tx, query string, args ...any) error {
+	return sqlitex.Execute(tx.Conn, query, &sqlitex.ExecOptions{Args: args})
 }
 
 // each calls f for every row.
-func (s *SQLite) each(ctx context.Context, query string, args []any, f func(*sqlite.Stmt) error) error {
-	return unavailable(s.db.Read(ctx, func(c *sqlite.Conn) error {
-		return sqlitex.Execute(c, query, &sqlitex.ExecOptions{Args: args, ResultFunc: f})
-	}))
+func (s *SQLite) each(ctx context.Context, text string, args []any, f func(*sqlite.Stmt) error) error {
+	return unavailable(s.db.Read(ctx, func(c *sqlite.Conn) error { return query(c, text, args, f) }))
+}
+
+func query(c *sqlite.Conn, text string, args []any, f func(*sqlite.Stmt) error) error {
+	return sqlitex.Execute(c, text, &sqlitex.ExecOptions{Args: args, ResultFunc: f})
 }
 
 // rows yields what scan makes of every row; a slow consumer holds a reading connection, no lock.
-func rows[T any](ctx context.Context, s *SQLite, query string, scan func(*sqlite.Stmt) (T, error)) iter.Seq2[T, error] {
+func rows[T any](ctx context.Context, s *SQLite, text string, scan func(*sqlite.Stmt) (T, error), args ...any) iter.Seq2[T, error] {
 	stop := errors.New("stop")
 	return func(yield func(T, error) bool) {
-		err := s.each(ctx, query, nil, func(r *sqlite.Stmt) error {
+		err := s.each(ctx, text, args, func(r *sqlite.Stmt) error {
 			v, err := scan(r)
 			if err == nil && !yield(v, nil) {
 				err = stop

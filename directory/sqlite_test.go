@@ -12,7 +12,7 @@ import (
 	"posthouse/mail"
 )
 
-var cheap = password.Cost{Memory: 64, Time: 1}
+var cheap = password.Cost{Memory: 64, Time: 1, Iterations: 4096}
 
 func open(t testing.TB, path string, o directory.Options) *directory.SQLite {
 	t.Helper()
@@ -45,7 +45,7 @@ func TestDeclaredAccountsFollowTheConfiguration(t *testing.T) {
 		d := open(t, path, directory.Options{
 			Domains: []directory.Domain{{Name: "configured.test"}}, Accounts: []directory.Declared{{Login: login, Hash: hash}},
 		})
-		a, err := d.Authenticate(ctx, login.String(), secret)
+		a, err := d.Authenticate(ctx, directory.Login{Name: login.String(), Password: secret})
 		if err != nil || id != "" && a.ID != id {
 			t.Errorf("%+v, %v", a, err)
 		}
@@ -64,7 +64,7 @@ func TestClosedIsUnavailable(t *testing.T) {
 	d := open(t, filepath.Join(t.TempDir(), "directory.db"), directory.Options{Domains: []directory.Domain{{Name: "configured.test"}}})
 	d.Close()
 	for _, login := range []string{"alice@configured.test", "bob@configured.test"} {
-		if _, err := d.Authenticate(context.Background(), login, "x"); !errors.Is(err, directory.ErrUnavailable) {
+		if _, err := d.Authenticate(context.Background(), directory.Login{Name: login, Password: "x"}); !errors.Is(err, directory.ErrUnavailable) {
 			t.Error(err)
 		}
 		if _, err := d.Resolve(context.Background(), directorytest.Address(t, login)); !errors.Is(err, directory.ErrUnavailable) {

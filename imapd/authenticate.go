@@ -30,7 +30,7 @@ type verdict struct {
 // password judges a name and password.
 func (v *verdict) password(ctx context.Context, identity, login, password string) error {
 	v.reached = true
-	v.who, v.err = v.directory.Authenticate(ctx, login, password)
+	v.who, v.err = v.directory.Authenticate(ctx, directory.Login{Name: login, Password: password, Scope: directory.ScopeIMAP})
 	if v.err == nil && identity != "" && !strings.EqualFold(identity, v.who.Login.String()) {
 		v.err = errAuthorization
 	}

@@ -96,9 +96,9 @@ func (s *script) Write(p []byte) (int, error) { return s.out.Write(p) }
 // everybody logs in, each to an account of the name.
 type everybody struct{}
 
-func (everybody) Authenticate(_ context.Context, login, _ string) (directory.Account, error) {
+func (everybody) Authenticate(_ context.Context, l directory.Login) (directory.Account, error) {
 	address, err := mail.ParseAddress("bob@south.test")
-	return directory.Account{ID: mail.AccountID(login), Login: address}, err
+	return directory.Account{ID: mail.AccountID(l.Name), Login: address}, err
 }
 
 var fuzzServer = sync.OnceValues(func() (*Server, error) {

@@ -116,6 +116,10 @@ var replies = []struct {
 	{directory.ErrExists, errServerBug, true},
 	{directory.ErrNotOwner, errServerBug, true},
 	{directory.ErrAliasLoop, errServerBug, true},
+	{directory.ErrTooMany, errServerBug, true},
+	{directory.ErrNoEntry, errServerBug, true},
+	{directory.ErrRate, errServerBug, true},
+	{directory.ErrScope, errServerBug, true},
 
 	{wire.ErrLine, bad("The command is too long"), false},
 	{wire.ErrLiteral, reply{statusBAD, "TOOBIG", "The literal is too big"}, false},

@@ -29,7 +29,7 @@ const scripts = "../testdata/script/imap"
 
 // The house of the tests is mail.south.test for south.test: bob, dave, and "gone" who is disabled. Passwords are "posthouse".
 var house = sync.OnceValues(func() (directory.Directory, error) {
-	d, err := directory.Open(filepath.Join(houseDir, "directory.db"), directory.Options{Cost: password.Cost{Memory: 8, Time: 1}})
+	d, err := directory.Open(filepath.Join(houseDir, "directory.db"), directory.Options{Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096}})
 	if err != nil {
 		return nil, err
 	}

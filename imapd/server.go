@@ -32,7 +32,7 @@ type Options struct {
 
 // authenticator is what we need of a directory.
 type authenticator interface {
-	Authenticate(ctx context.Context, login, password string) (directory.Account, error)
+	Authenticate(ctx context.Context, l directory.Login) (directory.Account, error)
 }
 
 // Observer is told what metrics count. Its functions may be nil, and are called from many goroutines.

@@ -20,7 +20,7 @@ import (
 // nobody knows no account.
 type nobody struct{}
 
-func (nobody) Authenticate(context.Context, string, string) (directory.Account, error) {
+func (nobody) Authenticate(context.Context, directory.Login) (directory.Account, error) {
 	return directory.Account{}, directory.ErrCredentials
 }
 

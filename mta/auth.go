@@ -106,7 +106,7 @@ func (x *exchange) login(ctx context.Context, s *session, identity, name, passwo
 		x.err = directory.ErrCredentials
 		return x.err
 	}
-	x.account, x.err = s.server.opts.Directory.Authenticate(ctx, name, password)
+	x.account, x.err = s.server.opts.Directory.Authenticate(ctx, directory.Login{Name: name, Password: password, Scope: directory.ScopeSMTP})
 	if x.err != nil {
 		s.log.Info("authentication failed", "login", name, "mechanism", x.mechanism, "err", x.err)
 	}

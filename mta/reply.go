@@ -85,8 +85,12 @@ var errorReplies = []struct {
 	{directory.ErrDisabled, reply(550, smtp.Enhanced{5, 2, 1}, "the mailbox is disabled")},
 	{directory.ErrUnavailable, replyLocal},
 	{directory.ErrNotOwner, reply(550, smtp.Enhanced{5, 7, 1}, "not an address of yours")},
-	{directory.ErrExists, replyLocal},       // no question of ours leads to it
-	{directory.ErrCredentials, replyAuthNo}, //
+	{directory.ErrRate, reply(450, smtp.Enhanced{4, 7, 1}, "as much was sent as may be in a day, try again tomorrow")}, // RFC 3463 §3.8
+	{directory.ErrExists, replyLocal},                                                                                  // no question of ours leads to these
+	{directory.ErrTooMany, replyLocal},                                                                                 //
+	{directory.ErrNoEntry, replyLocal},                                                                                 //
+	{directory.ErrScope, replyLocal},                                                                                   //
+	{directory.ErrCredentials, replyAuthNo},                                                                            //
 
 	{spool.ErrFull, reply(452, smtp.Enhanced{4, 3, 1}, "no space now, try again later")}, // RFC 3463 §3.4
 	{spool.ErrFailed, replyLocal},

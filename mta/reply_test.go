@@ -26,6 +26,8 @@ var sentinels = map[string]error{
 	"directory.ErrNoAccount": directory.ErrNoAccount, "directory.ErrNoDomain": directory.ErrNoDomain,
 	"directory.ErrExists": directory.ErrExists, "directory.ErrCredentials": directory.ErrCredentials,
 	"directory.ErrDisabled": directory.ErrDisabled, "directory.ErrNotOwner": directory.ErrNotOwner,
+	"directory.ErrTooMany": directory.ErrTooMany, "directory.ErrNoEntry": directory.ErrNoEntry, "directory.ErrRate": directory.ErrRate,
+	"directory.ErrScope":     directory.ErrScope,
 	"directory.ErrAliasLoop": directory.ErrAliasLoop, "directory.ErrUnavailable": directory.ErrUnavailable,
 	"smtp.ErrSyntax": smtp.ErrSyntax, "smtp.ErrPath": smtp.ErrPath, "smtp.ErrParameter": smtp.ErrParameter,
 	"smtp.ErrUnknownParameter": smtp.ErrUnknownParameter, "smtp.ErrBareLine": smtp.ErrBareLine, "smtp.ErrTooBig": smtp.ErrTooBig,

@@ -35,7 +35,7 @@ const scripts = "../testdata/script"
 // that leads to itself, "gone" who is disabled. Passwords are "posthouse".
 var house = sync.OnceValues(func() (directory.Directory, error) {
 	d, err := directory.Open(filepath.Join(houseDir, "directory.db"), directory.Options{
-		Cost: password.Cost{Memory: 8, Time: 1},
+		Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096},
 	})
 	if err != nil {
 		return nil, err

@@ -316,7 +316,7 @@ func (unavailable) Resolve(context.Context, mail.Address) (directory.Resolution,
 	return directory.Resolution{}, directory.ErrUnavailable
 }
 
-func (unavailable) Authenticate(context.Context, string, string) (directory.Account, error) {
+func (unavailable) Authenticate(context.Context, directory.Login) (directory.Account, error) {
 	return directory.Account{}, directory.ErrUnavailable
 }
 

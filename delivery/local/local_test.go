@@ -37,7 +37,7 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	dir := t.TempDir()
-	d, err := directory.Open(dir+"/directory.db", directory.Options{Cost: password.Cost{Time: 1, Memory: 8}})
+	d, err := directory.Open(dir+"/directory.db", directory.Options{Cost: password.Cost{Time: 1, Memory: 8, Iterations: 4096}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ func Run(t *testing.T, open Open) {
 	for name, test := range map[string]func(*testing.T, directory.Directory){
 		"domains": domains, "accounts": accounts, "resolve": resolve, "alias loops": aliasLoops, "authenticate": authenticate,
 		"alias targets": aliasTargets, "may send": maySend, "remove": remove, "many at once": manyAtOnce, "domains at once": domainsAtOnce,
+		"app passwords": appPasswords, "scram": scram, "spending": spending, "suppressions": suppressions,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t, Address(t, "root@configured.test"))) })
 	}
@@ -53,6 +54,10 @@ func wants(t testing.TB, err, want error) {
 	if !errors.Is(err, want) || (want == nil) != (err == nil) {
 		t.Errorf("got %v, want %v", err, want)
 	}
+}
+
+func authenticated(d directory.Directory, name, secret string) (directory.Account, error) {
+	return d.Authenticate(ctx, directory.Login{Name: name, Password: secret, Scope: directory.ScopeIMAP})
 }
 
 func add(t testing.TB, d directory.Directory, login string) directory.Account {
@@ -213,7 +218,7 @@ func aliasTargets(t *testing.T, d directory.Directory) {
 func authenticate(t *testing.T, d directory.Directory) {
 	alice, bob := add(t, d, "alice@configured.test"), add(t, d, "bob@configured.test")
 	for range 2 { // the second time from the cache
-		got, err := d.Authenticate(ctx, "Alice@Configured.test", "secret of alice@configured.test")
+		got, err := authenticated(d, "Alice@Configured.test", "secret of alice@configured.test")
 		must(t, err)
 		if got.ID != alice.ID {
 			t.Errorf("%+v", got)
@@ -226,27 +231,27 @@ func authenticate(t *testing.T, d directory.Directory) {
 			"not an address":         "x",
 			"alice":                  "secret of alice@configured.test",
 		} {
-			_, err := d.Authenticate(ctx, login, secret)
+			_, err := authenticated(d, login, secret)
 			wants(t, err, directory.ErrCredentials)
 		}
 	}
 	must(t, d.SetPassword(ctx, alice.Login, "new"))
-	_, err := d.Authenticate(ctx, "alice@configured.test", "secret of alice@configured.test")
+	_, err := authenticated(d, "alice@configured.test", "secret of alice@configured.test")
 	wants(t, err, directory.ErrCredentials)
-	_, err = d.Authenticate(ctx, "alice@configured.test", "new")
+	_, err = authenticated(d, "alice@configured.test", "new")
 	must(t, err)
 	must(t, d.SetDisabled(ctx, alice.Login, time.Unix(1, 0)))
-	_, err = d.Authenticate(ctx, "alice@configured.test", "wrong")
+	_, err = authenticated(d, "alice@configured.test", "wrong")
 	wants(t, err, directory.ErrCredentials) // who does not know the password learns nothing
-	_, err = d.Authenticate(ctx, "alice@configured.test", "new")
+	_, err = authenticated(d, "alice@configured.test", "new")
 	wants(t, err, directory.ErrDisabled)
 	must(t, d.SetDisabled(ctx, alice.Login, time.Time{}))
-	_, err = d.Authenticate(ctx, "alice@configured.test", "new")
+	_, err = authenticated(d, "alice@configured.test", "new")
 	must(t, err)
 	wants(t, d.SetPassword(ctx, Address(t, "nobody@configured.test"), "x"), directory.ErrNoAccount)
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := d.Authenticate(gone, bob.Login.String(), "unproven"); err == nil || errors.Is(err, directory.ErrCredentials) {
+	if _, err := d.Authenticate(gone, directory.Login{Name: bob.Login.String(), Password: "unproven"}); err == nil || errors.Is(err, directory.ErrCredentials) {
 		t.Errorf("an unfinished check said %v", err)
 	}
 }
@@ -284,7 +289,7 @@ func remove(t *testing.T, d directory.Directory) {
 		_, err := d.Resolve(ctx, Address(t, a))
 		wants(t, err, directory.ErrNoAddress)
 	}
-	_, err = d.Authenticate(ctx, "alice@configured.test", "secret of alice@configured.test")
+	_, err = authenticated(d, "alice@configured.test", "secret of alice@configured.test")
 	wants(t, err, directory.ErrCredentials)
 	_, err = d.RemoveAccount(ctx, alice.Login)
 	wants(t, err, directory.ErrNoAccount)
@@ -304,7 +309,7 @@ func manyAtOnce(t *testing.T, d directory.Directory) {
 				return
 			}
 			for range 20 {
-				if got, err := d.Authenticate(ctx, login, login); err != nil || got.ID != a.ID {
+				if got, err := authenticated(d, login, login); err != nil || got.ID != a.ID {
 					t.Errorf("%s: %+v, %v", login, got, err)
 				}
 				if r, err := d.Resolve(ctx, a.Login); err != nil || r.Account != a.ID {

@@ -30,7 +30,7 @@ func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{t: t}
 	dir := t.TempDir()
-	d, err := directory.Open(filepath.Join(dir, "directory.db"), directory.Options{Cost: password.Cost{Memory: 64, Time: 1}})
+	d, err := directory.Open(filepath.Join(dir, "directory.db"), directory.Options{Cost: password.Cost{Memory: 64, Time: 1, Iterations: 4096}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestEverySentinelHasAStatus(t *testing.T) {
 	for _, err := range []error{
 		mail.ErrAddress, mail.ErrID, spool.ErrNotFound, spool.ErrLeaseLost, spool.ErrFull, spool.ErrFailed, spool.ErrClosed,
 		directory.ErrNotLocal, directory.ErrNoAddress, directory.ErrNoAccount, directory.ErrNoDomain, directory.ErrExists, directory.ErrAliasLoop,
-		directory.ErrUnavailable, mailbox.ErrFull, mailbox.ErrFailed, mailbox.ErrClosed,
+		directory.ErrUnavailable, directory.ErrNoEntry, directory.ErrScope, directory.ErrTooMany, mailbox.ErrFull, mailbox.ErrFailed, mailbox.ErrClosed,
 	} {
 		if status, _ := reply(fmt.Errorf("wrapped: %w", err)); status == http.StatusInternalServerError {
 			t.Errorf("%v has no status", err)
