@@ -169,3 +169,11 @@ func (h *house) has(text string, parts ...string) {
 		}
 	}
 }
+
+// alias makes an address stand for others.
+func (h *house) alias(address string, targets ...string) {
+	h.Helper()
+	for _, target := range targets {
+		h.check(h.directory.AddAlias(h.Context(), directory.Alias{Address: addr(h, address), Target: addr(h, target)}))
+	}
+}

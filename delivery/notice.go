@@ -3,6 +3,8 @@ package delivery
 import (
 	"context"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"posthouse/mail"
@@ -21,7 +23,7 @@ type notices struct {
 }
 
 // kinds puts actions together that go in one report.
-var kinds = map[dsn.Action]int{dsn.Failed: 0, dsn.Delayed: 1, dsn.Delivered: 2, dsn.Relayed: 2}
+var kinds = map[dsn.Action]int{dsn.Failed: 0, dsn.Delayed: 1, dsn.Delivered: 2, dsn.Relayed: 2, dsn.Expanded: 2}
 
 // add notes what follows from one recipient's result. Nothing is told to the null sender: RFC 5321 §4.5.5.
 func (n *notices) add(t *tried, d decision) {
@@ -32,7 +34,7 @@ func (n *notices) add(t *tried, d decision) {
 		return
 	}
 	if n.reports == nil {
-		n.reports = make([]*dsn.Report, len(kinds)-1)
+		n.reports = make([]*dsn.Report, 1+slices.Max(slices.Collect(maps.Values(kinds))))
 	}
 	r := n.reports[kinds[d.notice]]
 	if r == nil {
@@ -102,7 +104,7 @@ func (n *notices) report(r *dsn.Report, d spool.Draft) error {
 // onward is the envelope of a message that goes on to the targets of an alias: the same, for others (RFC 5321 §3.9.1).
 func (n *notices) onward(t *tried) mail.Envelope {
 	env := n.job.Envelope
-	env.To = nil
+	env.To, env.Once = nil, ""
 	original := t.Original
 	if original == "" {
 		original = "rfc822;" + t.Address.String()
@@ -110,8 +112,14 @@ func (n *notices) onward(t *tried) mail.Envelope {
 			original = "utf-8;" + t.Address.String()
 		}
 	}
+	notify := t.Notify
+	if notify &^= mail.NotifySuccess; len(t.result.Targets) == 1 {
+		notify = t.Notify
+	} else if notify == 0 && t.Notify != 0 { // nothing else was asked for, and zero would be the default
+		notify = mail.NotifyNever
+	}
 	for _, a := range t.result.Targets {
-		env.To = append(env.To, mail.Recipient{Address: a, Original: original, Notify: t.Notify})
+		env.To = append(env.To, mail.Recipient{Address: a, Original: original, Notify: notify})
 	}
 	return env
 }

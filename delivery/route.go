@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"unicode/utf8"
 
 	"posthouse/delivery/hop"
 	"posthouse/mail"
@@ -47,7 +48,27 @@ func (r Route) compile() (route, error) {
 		return route{}, err
 	}
 	h.Username, h.Password = r.Username, r.Password
-	return route{strings.ToLower(r.Match), strings.ToLower(r.Sender), h}, nil
+	match, err := canonicalPattern(r.Match)
+	if err != nil {
+		return route{}, err
+	}
+	return route{match, strings.ToLower(r.Sender), h}, nil
+}
+
+// canonicalPattern writes a pattern of domains as domains are written: in lower case, as A-labels.
+func canonicalPattern(pattern string) (string, error) {
+	labels := strings.Split(strings.ToLower(pattern), ".")
+	for i, label := range labels {
+		if strings.IndexFunc(label, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+			continue
+		}
+		a, err := mail.ParseDomain(label)
+		if err != nil {
+			return "", fmt.Errorf("a route's pattern %q: %q is no label of a domain, and stars stand in labels of ASCII only", pattern, label)
+		}
+		labels[i] = a
+	}
+	return strings.Join(labels, "."), nil
 }
 
 func (r *route) matches(from, to mail.Address) bool {

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ const (
 // tried is one recipient and what became of it.
 type tried struct {
 	*spool.Recipient
+	env    *mail.Envelope
 	hop    hop.Hop
 	result hop.Result
 	took   time.Duration
@@ -49,8 +51,13 @@ func (nothing) Close() error { return nil }
 // groups puts the recipients of a job together that take the same hop: nearly always, that is all of them.
 func (s *scheduler) groups(j *spool.Job) (groups [][]tried) {
 	for i := range j.Recipients {
-		t := tried{Recipient: &j.Recipients[i]}
+		t := tried{Recipient: &j.Recipients[i], env: &j.Envelope}
 		var err error
+		if t.isTooLate(time.Now()) {
+			t.result = expired()
+			groups = append(groups, []tried{t})
+			continue
+		}
 		if t.hop, err = s.route(s.work, j.From, t.Recipient.Recipient); err != nil {
 			s.opts.Log.Error("cannot tell whether a domain is ours", "mid", j.Envelope.ID, "domain", t.Address.Domain(), "err", err)
 			t.result = unavailable.of()
@@ -122,26 +129,23 @@ func (s *scheduler) guarded(t hop.Transport, h hop.Hop, task hop.Task) (results 
 // settle records what became of the recipients; those that were not tried are released.
 func (s *scheduler) settle(j *spool.Job, content mail.Content, all []tried) {
 	now := time.Now()
-	var outcomes []spool.Outcome
-	n := notices{scheduler: s, job: j, content: content, now: now}
-	for i := range all {
-		t := &all[i]
-		if t.result.Status == hop.Untried {
-			continue
-		}
-		d := s.policy.decide(t, now)
-		outcomes = append(outcomes, d.outcome)
-		n.add(t, d)
-		s.log(j, t, d)
-	}
+	watched := &watched{Content: content}
+	outcomes, n := s.decide(j, watched, all, now)
 	wait := firstWait
 	for {
-		err := s.record(j, outcomes, &n)
+		err := s.record(j, outcomes, n)
 		if err == nil || errors.Is(err, spool.ErrLeaseLost) {
 			if err != nil {
 				s.opts.Log.Error("what became of a message came too late", "mid", j.Envelope.ID, "err", err)
 			}
+			s.log(j, all, outcomes)
 			return
+		}
+		if watched.err != nil {
+			s.opts.Log.Error("a message cannot be read to its end", "mid", j.Envelope.ID, "err", watched.err)
+			watched.err = nil
+			withoutContent(j, all)
+			outcomes, n = s.decide(j, watched, all, now)
 		}
 		if errors.Is(err, spool.ErrFailed) || errors.Is(err, spool.ErrClosed) {
 			s.fail(err)
@@ -153,6 +157,47 @@ func (s *scheduler) settle(j *spool.Job, content mail.Content, all []tried) {
 			wait = min(2*wait, longWait)
 		case <-s.work.Done():
 			return
+		}
+	}
+}
+
+// decide says what follows from the results, for those that were tried.
+func (s *scheduler) decide(j *spool.Job, content mail.Content, all []tried, now time.Time) ([]spool.Outcome, *notices) {
+	var outcomes []spool.Outcome
+	n := &notices{scheduler: s, job: j, content: content, now: now}
+	for i := range all {
+		if all[i].result.Status == hop.Untried {
+			continue
+		}
+		d := s.policy.decide(&all[i], now)
+		outcomes = append(outcomes, d.outcome)
+		n.add(&all[i], d)
+	}
+	return outcomes, n
+}
+
+// watched is a content that remembers that it could not be read.
+type watched struct {
+	mail.Content
+	err error
+}
+
+// ReadAt is io.ReaderAt.
+func (w *watched) ReadAt(p []byte, off int64) (int, error) {
+	n, err := w.Content.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.err = err
+	}
+	return n, err
+}
+
+// withoutContent makes of results what they are when the message cannot be read: whoever it was to go on to must wait, and a notice does
+// without it.
+func withoutContent(j *spool.Job, all []tried) {
+	j.Return = mail.ReturnHeaders
+	for i := range all {
+		if len(all[i].result.Targets) > 0 {
+			all[i].result = unreadable.of()
 		}
 	}
 }
@@ -172,10 +217,19 @@ func (s *scheduler) record(j *spool.Job, outcomes []spool.Outcome, n *notices) e
 	return err
 }
 
-func (s *scheduler) log(j *spool.Job, t *tried, d decision) {
-	_, via := s.transport(t.hop)
-	s.opts.Observe(Attempt{Via: via, Result: resultNames[d.outcome.Result], Took: t.took})
-	s.opts.Log.Info(resultNames[d.outcome.Result], "mid", j.Envelope.ID, "to", t.Address, "hop", t.hop.String(), "reply", d.outcome.Reply, "via", d.outcome.Via)
+// log tells of every outcome; they are in the order of what was tried.
+func (s *scheduler) log(j *spool.Job, all []tried, outcomes []spool.Outcome) {
+	for i := range all {
+		t := &all[i]
+		if t.result.Status == hop.Untried {
+			continue
+		}
+		o := outcomes[0]
+		outcomes = outcomes[1:]
+		_, via := s.transport(t.hop)
+		s.opts.Observe(Attempt{Via: via, Result: resultNames[o.Result], Took: t.took})
+		s.opts.Log.Info(resultNames[o.Result], "mid", j.Envelope.ID, "to", t.Address, "hop", t.hop.String(), "reply", o.Reply, "via", o.Via)
+	}
 }
 
 var resultNames = [...]string{spool.Delivered: "delivered", spool.Retry: "retry", spool.Failed: "failed"}
@@ -201,6 +255,7 @@ func (p policy) decide(t *tried, now time.Time) decision {
 		status:  statusOf(t.result.Reply),
 		until:   t.Since.Add(p.giveUp),
 	}
+	d.until = t.lastTime(d.until)
 	switch {
 	case t.result.Status == hop.Delivered:
 		d.notice = onDelivery(t)
@@ -208,6 +263,9 @@ func (p policy) decide(t *tried, now time.Time) decision {
 		d.fail(t)
 	case !now.Before(d.until):
 		d.status = smtp.Enhanced{4, 4, 7} // RFC 3463 §3.5: delivery time expired
+		if t.isTooLate(now) {
+			d.status[0] = 5
+		}
 		d.fail(t)
 	default:
 		p.again(&d, t, now)
@@ -229,17 +287,25 @@ func (p policy) again(d *decision, t *tried, now time.Time) {
 	if d.outcome.Due.After(d.until) {
 		d.outcome.Due = d.until
 	}
-	if d.outcome.Warned = !t.Warned && now.Sub(t.Since) >= p.warn; d.outcome.Warned && t.Notify.Wants(mail.NotifyDelay) {
+	warn := t.warnTime(t.Since.Add(p.warn))
+	if !t.Warned && warn.After(now) && warn.Before(d.outcome.Due) && t.isTimed() {
+		d.outcome.Due = warn
+	}
+	if d.outcome.Warned = !t.Warned && !now.Before(warn); d.outcome.Warned && t.Notify.Wants(mail.NotifyDelay) {
 		d.notice = dsn.Delayed
 	}
 }
 
 // onDelivery is what the sender hears of a success, having asked for it: RFC 3461 §5.2. A host that was told of the wish will say it
-// itself, and the targets of an alias take the wish with them.
+// itself. The target of an alias takes the wish with it; several do not, and the sender hears that there were several (§5.2.7).
 func onDelivery(t *tried) dsn.Action {
 	switch {
-	case t.Notify&mail.NotifySuccess == 0 || len(t.result.Targets) > 0:
+	case t.hop.Kind != hop.Local && t.wantsTrace():
+		return dsn.Relayed
+	case t.Notify&mail.NotifySuccess == 0 || len(t.result.Targets) == 1:
 		return ""
+	case len(t.result.Targets) > 1:
+		return dsn.Expanded
 	case t.hop.Kind == hop.Local:
 		return dsn.Delivered
 	case t.result.Relayed:

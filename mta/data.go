@@ -93,7 +93,7 @@ func (s *session) finish(ctx context.Context, d *incoming, refusal error) answer
 	if refusal != nil {
 		r = s.failed(refusal)
 	} else {
-		r = s.admit(ctx, d)
+		r = s.tx.saysPriority(s.admit(ctx, d))
 	}
 	if r.Positive() {
 		s.errors, s.junk = 0, 0

@@ -14,7 +14,9 @@ type extension struct {
 	bit     smtp.Extensions
 	offered func(s *session) bool // nil: always
 	params  func(s *session) string
-	verbs   []verb
+	// mail takes what a MAIL command says in its parameters into the transaction, or refuses it; nil: it brings none.
+	mail  func(s *session, m *smtp.Mail, t *transaction) smtp.Reply
+	verbs []verb
 	// refusal is what its verbs are answered where it is not offered; nil: they are not there.
 	refusal func(s *session) smtp.Reply
 }
@@ -31,6 +33,11 @@ func extensions() []extension {
 		{name: "ENHANCEDSTATUSCODES", rfc: "RFC 2034", bit: smtp.EnhancedCodes},
 		chunking(),
 		{name: "DSN", rfc: "RFC 3461", bit: smtp.DSN, offered: func(s *session) bool { return s.server.opts.DSN }},
+		requireTLS(),
+		deliverBy(),
+		futureRelease(),
+		priorities(),
+		limits(),
 		startTLS(),
 		authentication(),
 	}

@@ -100,6 +100,7 @@ func (s *session) editHeader(d *incoming, header []byte) ([]byte, error) {
 	dropped, at := false, 0
 	for f := range mime.Fields(header) {
 		d.header.Note(f)
+		noteTLSRequired(d.draft.Envelope(), f)
 		drop := s.drops(d, f)
 		if drop && !dropped {
 			kept = append(make([]byte, 0, len(header)), header[:at]...)

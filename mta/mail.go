@@ -27,7 +27,15 @@ func mailFrom(ctx context.Context, s *session, args []byte) answer {
 	if r := s.judgeSender(ctx, &m, args); r.Code != 0 {
 		return say(r)
 	}
-	s.begin(&m)
+	t := s.begin(&m)
+	for i := range s.server.extensions {
+		if e := &s.server.extensions[i]; e.mail != nil {
+			if r := e.mail(s, &m, t); r.Code != 0 {
+				return sayAll(r)
+			}
+		}
+	}
+	s.tx = t
 	return say(replySender)
 }
 
@@ -54,8 +62,8 @@ func (s *session) judgeSender(ctx context.Context, m *smtp.Mail, args []byte) sm
 	return stage.NotOwn(m.From.String())
 }
 
-// begin begins a transaction.
-func (s *session) begin(m *smtp.Mail) {
+// begin makes a transaction. What AUTH= says is not asked for: nobody is trusted to speak for others, so that it counts as "<>" (RFC 4954 §5).
+func (s *session) begin(m *smtp.Mail) *transaction {
 	t := &transaction{}
 	t.env = mail.Envelope{
 		From:     m.From,
@@ -74,7 +82,7 @@ func (s *session) begin(m *smtp.Mail) {
 		},
 	}
 	t.message.Envelope = &t.env
-	s.tx = t
+	return t
 }
 
 func isASCII(b []byte) bool {

@@ -76,6 +76,7 @@ type Limits struct {
 	MessageSize        int64         // octets of a message; 0: 50 MB
 	HeaderSize         int           // octets of its header; 0: 100 KiB
 	Recipients         int           // RCPT commands taken per message; 0: 1000 (RFC 5321 §4.5.3.1.8: at least 100)
+	Messages           int           // MAIL commands in a session; 0: 100,000
 	Hops               int           // Received fields; 0: 50. RFC 5321 §6.3 advises 100; no path of real mail comes near either
 	Sessions           int           // open at once; 0: 10,000
 	SessionsPerNetwork int           // of one IPv4 address or IPv6 /64, but for RelayFrom; 0: 100
@@ -110,6 +111,7 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.MessageSize, 50_000_000)
 	orDefault(&l.HeaderSize, 100<<10)
 	orDefault(&l.Recipients, 1000)
+	orDefault(&l.Messages, 100_000)
 	orDefault(&l.Hops, 50)
 	orDefault(&l.Sessions, 10_000)
 	orDefault(&l.SessionsPerNetwork, 100)

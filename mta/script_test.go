@@ -178,6 +178,7 @@ var settings = map[string]func(t testing.TB, o *Options, value string){
 	"message-size":   func(t testing.TB, o *Options, v string) { o.Limits.MessageSize = int64(number(t, v)) },
 	"header-size":    func(t testing.TB, o *Options, v string) { o.Limits.HeaderSize = number(t, v) },
 	"recipients":     func(t testing.TB, o *Options, v string) { o.Limits.Recipients = number(t, v) },
+	"messages":       func(t testing.TB, o *Options, v string) { o.Limits.Messages = number(t, v) },
 	"hops":           func(t testing.TB, o *Options, v string) { o.Limits.Hops = number(t, v) },
 	"sessions":       func(t testing.TB, o *Options, v string) { o.Limits.Sessions = number(t, v) },
 	"network":        func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerNetwork = number(t, v) },
@@ -302,6 +303,18 @@ func summary(e *spool.Entry) string {
 	}
 	if e.Return != 0 || e.EnvID != "" {
 		fmt.Fprintf(&b, " ret %d envid %q", e.Return, e.EnvID)
+	}
+	if e.TLS != 0 {
+		fmt.Fprintf(&b, " tls %s", [...]string{"", "required", "ignored"}[e.TLS])
+	}
+	if e.By != nil {
+		fmt.Fprintf(&b, " by %s notify %t trace %t", e.By.Time.Sub(e.Received), e.By.Notify, e.By.Trace)
+	}
+	if e.Priority != 0 {
+		fmt.Fprintf(&b, " priority %d", e.Priority)
+	}
+	if !e.NotBefore.IsZero() {
+		fmt.Fprintf(&b, " held %s", e.NotBefore.Sub(e.Received).Round(time.Second))
 	}
 	fmt.Fprintf(&b, " with %s", e.Origin.Protocol)
 	if e.Origin.Login != "" {

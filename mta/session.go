@@ -38,6 +38,7 @@ type session struct {
 	doing   string            // the verb or stage that is at work, for the metrics
 	// What was counted: errors and junk since the last message.
 	errors, junk, authFailures int
+	mails                      int // MAIL commands that were good, since the session began
 
 	mu      sync.Mutex
 	waiting bool // for a command: may be ended at once

@@ -15,6 +15,7 @@ type transaction struct {
 	first   mail.Address              // of the first, as it was given
 	known   map[mail.Address]struct{} // of env.To, once there are two
 	message stage.Message
+	lowered bool               // it asked for a priority that it did not get
 	data    *incoming          // DATA or BDAT has begun
 	cancel  context.CancelFunc // of what the stages began; nil: nothing
 }

@@ -83,8 +83,13 @@ func (c *Client) Deliver(ctx context.Context, h hop.Hop, t hop.Task) []hop.Resul
 	for i := range t.Recipients {
 		d.pending = append(d.pending, i)
 	}
-	if !d.reuse(ctx) {
-		d.connectAnew(ctx)
+	for before := 0; len(d.pending) > 0 && len(d.pending) != before; {
+		before = len(d.pending)
+		if !d.reuse(ctx) {
+			d.connectAnew(ctx)
+		}
+		d.conclude(ctx)
+		d.pending, d.left, d.sessions, d.failure = d.left, nil, nil, nil
 	}
 	d.conclude(ctx)
 	return d.results
@@ -97,6 +102,7 @@ type delivery struct {
 	task     hop.Task
 	results  []hop.Result
 	pending  []int    // recipients
+	left     []int    // recipients beyond what a host takes over one connection: RFC 9422
 	failure  *failure // why no host was of use
 	sessions []string // the hosts that were let see the message
 }
@@ -109,6 +115,7 @@ type failure struct {
 	via    string
 
 	handshake bool // TLS was agreed on and failed
+	tls       bool // there is no TLS that will do
 }
 
 // trouble is a temporary failure in our words.
@@ -124,9 +131,15 @@ func refusal(e smtp.Enhanced, text string) *failure {
 // key says which idle connections will do.
 func (d *delivery) key() poolKey { return poolKey{d.hop, d.verify()} }
 
-// verify tells whether only TLS with a good certificate will do.
+// verify tells whether only TLS with a good certificate will do. A sender that does without it (RFC 8689 §4.2.2) does not speak for our
+// credentials.
 func (d *delivery) verify() bool {
-	return d.hop.Username != "" || d.hop.Kind == hop.SMTPS || d.task.Envelope.TLS == mail.TLSRequired
+	return d.hop.Username != "" || d.hop.Kind == hop.SMTPS && d.task.Envelope.TLS != mail.TLSIgnored || d.requireTLS()
+}
+
+// requireTLS tells whether the message must not go otherwise. A notice goes as well as it can: RFC 8689 §5. A socket is no network.
+func (d *delivery) requireTLS() bool {
+	return d.task.Envelope.TLS == mail.TLSRequired && !d.task.Envelope.From.IsNull() && d.hop.Kind != hop.LMTPUnix
 }
 
 // reuse delivers over an idle connection, and tells whether nothing is left to do. A connection that the other end closed meanwhile
@@ -149,6 +162,10 @@ func (d *delivery) reuse(ctx context.Context) bool {
 func (d *delivery) connectAnew(ctx context.Context) {
 	hosts, f := d.client.hosts(ctx, d.hop)
 	d.note(f)
+	if d.requireTLS() && slices.ContainsFunc(hosts, func(h host) bool { return h.unvouched }) { // RFC 8689 §4.2.1
+		d.note(refusal(smtp.Enhanced{5, 7, 10}, "nobody vouches for the mail exchangers of the domain, and the message needs TLS"))
+		return
+	}
 	connects := 0
 	for _, h := range hosts {
 		if slices.Contains(d.sessions, h.name) {
@@ -163,13 +180,21 @@ func (d *delivery) connectAnew(ctx context.Context) {
 			connects++
 			c, f := d.client.connect(ctx, peer{h, address, d.verify(), d.hop})
 			if f != nil {
-				d.note(f)
+				d.note(d.needsTLS(f))
 				continue
 			}
 			d.use(ctx, c)
 			break // whom this host did not take goes to the next host, not to another address of this one
 		}
 	}
+}
+
+// needsTLS makes trouble with TLS final for a message that must not go without: RFC 8689 §4.2.1.
+func (d *delivery) needsTLS(f *failure) *failure {
+	if f.tls && d.requireTLS() {
+		f.status, f.reply.Code, f.reply.Enhanced = hop.Permanent, 550, smtp.Enhanced{5, 7, 10}
+	}
+	return f
 }
 
 // note keeps the last reason that may pass, else the last one: a host that is no good for ever does not speak for one that is down

@@ -41,10 +41,12 @@ type conn struct {
 	peer peer
 	via  string
 
-	offered    smtp.Extensions
-	requireTLS bool  // REQUIRETLS is offered: RFC 8689 §2
-	limit      int64 // of SIZE; 0: none was said
-	plain      bool  // AUTH PLAIN is offered
+	offered smtp.Extensions
+	limit   int64         // of SIZE; 0: none was said
+	plain   bool          // AUTH PLAIN is offered
+	minBy   time.Duration // of DELIVERBY
+	limits  limits
+	domains map[string]struct{} // of the recipients so far, if limits has a bound for them
 
 	opened  time.Time
 	uses    int

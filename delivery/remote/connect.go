@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"strconv"
 	"strings"
+	"time"
 
 	"posthouse/delivery/hop"
 	"posthouse/mail/smtp"
@@ -96,7 +97,9 @@ func (c *Client) greet(ctx context.Context, k *conn, withTLS bool) *failure {
 		}
 	}
 	if k.peer.verify && !k.tls() {
-		return k.peer.at(trouble(smtp.Enhanced{4, 7, 4}, "the host offers no TLS, which is needed")) // RFC 3463 §3.8
+		f := trouble(smtp.Enhanced{4, 7, 4}, "the host offers no TLS, which is needed") // RFC 3463 §3.8
+		f.tls = true
+		return k.peer.at(f)
 	}
 	return c.authenticate(k)
 }
@@ -126,7 +129,7 @@ func (c *Client) hello(k *conn) *failure {
 
 // learn reads what a host offers: RFC 5321 §4.1.1.1. What it offered before, without TLS, counts no more (RFC 3207 §4.2).
 func (k *conn) learn(r smtp.Reply, extended bool) {
-	k.offered, k.limit, k.requireTLS, k.plain = 0, 0, false, false
+	k.offered, k.limit, k.plain, k.minBy, k.limits = 0, 0, false, 0, limits{}
 	_, lines, _ := strings.Cut(r.Text, "\n")
 	if !extended {
 		return
@@ -143,8 +146,13 @@ func (k *conn) learn(r smtp.Reply, extended bool) {
 			for mechanism := range strings.FieldsSeq(args) {
 				k.plain = k.plain || strings.EqualFold(mechanism, "PLAIN")
 			}
-		case strings.EqualFold(keyword, "REQUIRETLS"):
-			k.requireTLS = true
+		case known == smtp.DeliverBy:
+			least, _, _ := strings.Cut(args, ",")
+			// A least time that is no number is none: RFC 2852 §3.
+			seconds, _ := strconv.ParseInt(strings.TrimSpace(least), 10, 32)
+			k.minBy = time.Duration(seconds) * time.Second
+		case known == smtp.Limits:
+			k.limits = parseLimits(args)
 		}
 	}
 }
@@ -178,7 +186,7 @@ func (c *Client) handshake(ctx context.Context, k *conn) *failure {
 	if err := t.HandshakeContext(shaking); err != nil {
 		c.opts.Log.Info("the TLS handshake failed", "host", k.peer.host.name, "address", k.peer.address.address, "err", err)
 		f := trouble(smtp.Enhanced{4, 7, 5}, "the TLS handshake failed") // RFC 3463 §3.8: cryptographic failure
-		f.handshake = true
+		f.handshake, f.tls = true, true
 		return k.peer.at(f)
 	}
 	k.wrap(t)

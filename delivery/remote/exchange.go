@@ -57,11 +57,15 @@ func (d *delivery) transactions(ctx context.Context, c *conn) used {
 	todo := d.pending
 	d.pending = nil
 	for len(todo) > 0 {
-		n := min(len(todo), maxRecipients)
+		batch, rest := d.batch(c, todo)
+		if len(batch) == 0 {
+			d.left = append(d.left, todo...)
+			break
+		}
 		reused := c.uses > 0
-		x := exchange{delivery: d, conn: c, recipients: todo[:n], answered: make([]bool, n)}
+		x := exchange{delivery: d, conn: c, recipients: batch, answered: make([]bool, len(batch))}
 		err := x.run()
-		todo = slices.Concat(x.overflow, todo[n:])
+		todo = slices.Concat(x.overflow, rest)
 		if err == nil {
 			continue
 		}
@@ -83,8 +87,10 @@ func (d *delivery) unfit(c *conn) *failure {
 	case c.limit > 0 && size > c.limit: // RFC 1870 §6.2
 		return c.peer.at(&failure{status: hop.Permanent, reply: smtp.Reply{Code: 552, Enhanced: smtp.Enhanced{5, 3, 4},
 			Text: fmt.Sprintf("the message has %d octets, and the host takes %d", size, c.limit)}})
-	case env.TLS == mail.TLSRequired && !c.requireTLS: // RFC 8689 §4.2.1, §5
+	case d.requireTLS() && !c.offered.Has(smtp.RequireTLS): // RFC 8689 §4.2.1
 		return c.peer.at(refusal(smtp.Enhanced{5, 7, 30}, "the host does not offer REQUIRETLS"))
+	case d.tooLate(c): // RFC 2852 §4.1.4
+		return c.peer.at(refusal(smtp.Enhanced{5, 4, 7}, "the host does not promise to deliver in time"))
 	case env.Body == mail.BodyBinaryMIME: // which goes only by BDAT: RFC 3030 §3
 		return c.peer.at(refusal(smtp.Enhanced{5, 6, 3}, "the message is binary, and is not converted"))
 	case env.UTF8 && !c.offered.Has(smtp.SMTPUTF8) && d.needsUTF8(): // RFC 6531 §3.6
@@ -180,11 +186,11 @@ func (x *exchange) broke(ctx context.Context, err error) {
 // envelope is MAIL, a RCPT for each recipient, and DATA.
 func (x *exchange) envelope() []step {
 	env, c := x.task.Envelope, x.conn
-	m := smtp.Mail{From: env.From, Size: x.task.Content.Size(), Body: env.Body, UTF8: env.UTF8, Return: env.Return, EnvID: env.EnvID}
-	line := m.Append([]byte("MAIL "), c.offered)
-	if env.TLS == mail.TLSRequired {
-		line = append(line, " REQUIRETLS"...)
+	m := smtp.Mail{
+		From: env.From, Size: x.task.Content.Size(), Body: env.Body, UTF8: env.UTF8, Return: env.Return, EnvID: env.EnvID,
+		RequireTLS: env.TLS == mail.TLSRequired, By: timeLeft(env.By), Priority: env.Priority,
 	}
+	line := m.Append([]byte("MAIL "), c.offered)
 	steps := make([]step, 0, len(x.recipients)+3)
 	steps = append(steps, step{append(line, "\r\n"...), mailTime, x.onMail})
 	for n, i := range x.recipients {
@@ -242,7 +248,8 @@ func (x *exchange) answer(n int, r smtp.Reply) {
 	}
 	i, status := x.recipients[n], hop.StatusOf(r)
 	x.answered[n] = true
-	x.results[i] = hop.Result{Status: status, Reply: r, Host: x.conn.peer.host.name, Via: x.conn.via, Relayed: !x.conn.offered.Has(smtp.DSN)}
+	x.results[i] = hop.Result{Status: status, Reply: r, Host: x.conn.peer.host.name, Via: x.conn.via,
+		Relayed: !x.conn.offered.Has(smtp.DSN), Untimed: !x.conn.offered.Has(smtp.DeliverBy)}
 	if status == hop.Temporary && !x.ended {
 		x.pending = append(x.pending, i)
 	}

@@ -49,7 +49,7 @@ func (p *pool) get(k poolKey) *conn {
 func (p *pool) put(k poolKey, c *conn) (kept bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || p.n >= maxIdle || len(p.idle[k]) >= maxIdlePerHop || c.uses >= maxUses || time.Since(c.opened) > maxAge {
+	if p.closed || p.n >= maxIdle || len(p.idle[k]) >= maxIdlePerHop || c.uses >= maxUses || c.isFull() || time.Since(c.opened) > maxAge {
 		return false
 	}
 	if p.idle == nil {

@@ -19,8 +19,10 @@ type host struct {
 	name     string // of its certificate, and of reports
 	port     uint16
 	implicit bool // the domain itself, for want of MX records: RFC 5321 §5.1
-	address  netip.Addr
-	path     string // of a unix socket
+	// unvouched is an exchanger whose name came from DNS without DNSSEC.
+	unvouched bool
+	address   netip.Addr
+	path      string // of a unix socket
 }
 
 // hosts are the hosts to try, in this order.
@@ -59,6 +61,9 @@ func (c *Client) exchangers(ctx context.Context, domain string) ([]host, *failur
 		return nil, &failure{status: hop.Permanent, reply: smtp.Reply{Code: 556, Enhanced: smtp.Enhanced{5, 1, 10}, Text: "the domain " + domain + " takes no mail"}}
 	}
 	hosts := c.before(all)
+	for i := range hosts {
+		hosts[i].unvouched = !answer.Validated
+	}
 	if len(hosts) == 0 {
 		return nil, refusal(smtp.Enhanced{5, 4, 6}, "mail for "+domain+" loops back to this host")
 	}

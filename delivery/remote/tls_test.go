@@ -83,13 +83,14 @@ func TestTLSRequired(t *testing.T) {
 		"good": {southZone, strings.Replace(encrypted, "S: 250 PIPELINING", promise, 1) +
 			strings.Replace(oneMessage, "C: MAIL FROM:<alice@north.test>", "C: MAIL FROM:<alice@north.test> REQUIRETLS", 1), "delivered 250 2.0.0 taken"},
 		"no promise": {southZone, encrypted, "permanent 550 5.7.30 the host does not offer REQUIRETLS" + refusedByAll},
-		"no TLS":     {southZone, hello, "temporary 451 4.7.4 the host offers no TLS, which is needed" + refusedByAll},
-		"handshake":  {southZone, startTLS + "S: 220 go ahead\nS! garbage", "temporary 451 4.7.5 the TLS handshake failed" + refusedByAll},
+		"no TLS":     {southZone, hello, "permanent 550 5.7.10 the host offers no TLS, which is needed" + refusedByAll},
+		"handshake":  {southZone, startTLS + "S: 220 go ahead\nS! garbage", "permanent 550 5.7.10 the TLS handshake failed" + refusedByAll},
 		"another's certificate": {"south.test. MX 10 other.test.\nother.test. A 192.0.2.1", startTLS + "S: 220 go ahead\nS! reject",
-			"temporary 451 4.7.5 the TLS handshake failed (other.test, 192.0.2.1:25)"},
+			"permanent 550 5.7.10 the TLS handshake failed (other.test, 192.0.2.1:25)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, c.zone, func(w *world) {
+				w.client.opts.Resolver = validated{w.zone}
 				w.host("192.0.2.1:25", c.script)
 				w.want(w.deliver(south, required, "bob@south.test"), c.want)
 			})
@@ -103,8 +104,9 @@ func TestConnectionsAreKeptApart(t *testing.T) {
 		w.host("192.0.2.1:25", hello+oneMessage)
 		w.want(w.deliver(south, nil, "bob@south.test"), "delivered 250 2.0.0 taken")
 		w.host("192.0.2.1:25", hello)
+		w.client.opts.Resolver = validated{w.zone}
 		w.want(w.deliver(south, func(t *hop.Task) { t.Envelope.TLS = mail.TLSRequired }, "bob@south.test"),
-			"temporary 451 4.7.4 the host offers no TLS, which is needed"+refusedByAll)
+			"permanent 550 5.7.10 the host offers no TLS, which is needed"+refusedByAll)
 	})
 }
 

@@ -38,7 +38,10 @@ func lookup[T any](ctx context.Context, a asker, name string, qtype uint16, pick
 		return Answer[T]{}, fmt.Errorf("%s %s: %w", dns.TypeToString[qtype], name, err)
 	}
 	answer := Answer[T]{Validated: validated}
-	for _, rr := range rrs[:min(len(rrs), maxRecords)] {
+	if qtype != dns.TypeMX { // of which MX keeps the preferred ones
+		rrs = rrs[:min(len(rrs), maxRecords)]
+	}
+	for _, rr := range rrs {
 		if v, ok := pick(rr); ok {
 			answer.Records = append(answer.Records, v)
 		}
@@ -90,6 +93,7 @@ func (l lookups) MX(ctx context.Context, domain string) (Answer[MX], error) {
 		answer.Records[i], answer.Records[j] = answer.Records[j], answer.Records[i]
 	})
 	slices.SortStableFunc(answer.Records, func(a, b MX) int { return cmp.Compare(a.Preference, b.Preference) })
+	answer.Records = answer.Records[:min(len(answer.Records), maxRecords)]
 	return answer, err
 }
 

@@ -28,6 +28,7 @@ const (
 	Delayed   Action = "delayed"
 	Delivered Action = "delivered"
 	Relayed   Action = "relayed"
+	Expanded  Action = "expanded" // an alias of several: RFC 3461 §5.2.7.3
 )
 
 // Report is one notice on one message.
@@ -65,9 +66,18 @@ func (r *Report) Envelope() mail.Envelope {
 		Origin:    mail.Origin{Protocol: "local"},
 		UTF8:      r.utf8(),
 		Body:      mail.Body8BitMIME, // a header that goes back may hold anything
+		TLS:       r.tls(),
 		MessageID: r.messageID(),
 		Received:  r.Time,
 	}
+}
+
+// tls is what the notice asks of TLS: it holds what the message held (RFC 8689 §5).
+func (r *Report) tls() mail.TLSNeed {
+	if r.Original.TLS == mail.TLSRequired {
+		return mail.TLSRequired
+	}
+	return mail.TLSByPolicy
 }
 
 // utf8 tells whether addresses and header fields may be UTF-8: whoever sent the message with SMTPUTF8 can read such a notice.
@@ -112,6 +122,7 @@ var subjects = map[Action]string{
 	Delayed:   "Delayed mail, still being tried",
 	Delivered: "Your mail was delivered",
 	Relayed:   "Your mail was relayed",
+	Expanded:  "Your mail was sent on to several recipients",
 }
 
 func (r *Report) subject() string {

@@ -29,6 +29,7 @@ var explanations = map[Action]string{
 	Failed:    "Your message could not be delivered to these recipients:",
 	Delayed:   "Your message could not be delivered yet to these recipients. It is still being\r\ntried; you need not send it again.",
 	Delivered: "Your message was delivered to these recipients:",
+	Expanded:  "Your message was sent on to all that this address stands for; what becomes of it\r\nthere is told only if it fails:",
 	Relayed:   "Your message was handed on for these recipients, to a host that tells nothing further:",
 }
 
@@ -36,7 +37,7 @@ var explanations = map[Action]string{
 func (r *Report) writeText(mw *textproto.MultipartWriter) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "This is the mail system at %s.\r\n", r.Hostname)
-	for _, action := range []Action{Failed, Delayed, Delivered, Relayed} {
+	for _, action := range []Action{Failed, Delayed, Delivered, Relayed, Expanded} {
 		r.explain(&b, action)
 	}
 	if !r.Postmaster.IsNull() {
@@ -225,7 +226,10 @@ func (r *Report) writeOriginal(mw *textproto.MultipartWriter) error {
 
 // full tells whether the whole message goes back: never with a notice of anything but a failure (RFC 3461 §4.3).
 func (r *Report) full() bool {
-	if r.Original.Body == mail.BodyBinaryMIME { // a part of a message cannot hold that without re-encoding: RFC 2046 §5.2.1
+	switch {
+	case r.Original.Body == mail.BodyBinaryMIME: // a part of a message cannot hold that without re-encoding: RFC 2046 §5.2.1
+		return false
+	case r.Original.TLS == mail.TLSRequired: // RFC 8689 §5: as if RET=HDRS had been said
 		return false
 	}
 	switch size := r.Content.Size(); r.Original.Return {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"posthouse/mail"
 )
@@ -37,6 +38,12 @@ type Mail struct {
 	Auth   string       // RFC 4954 §5, decoded: a mailbox, "<>", or empty: not given
 	Return mail.Return  // RFC 3461 §4.3
 	EnvID  string       // RFC 3461 §4.4, decoded
+
+	RequireTLS bool          // RFC 8689 §2
+	By         By            // RFC 2852 §4; zero: not given
+	HoldFor    time.Duration // RFC 4865, whole seconds; 0: not given
+	HoldUntil  time.Time     // RFC 4865; zero: not given. One of the two
+	Priority   mail.Priority // RFC 6710 §3; 0 as well if it is not given
 }
 
 // Rcpt is the argument of RCPT: RFC 5321 §4.1.1.3.

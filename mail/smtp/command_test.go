@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"posthouse/mail"
 )
@@ -44,24 +45,34 @@ func TestCutVerb(t *testing.T) {
 func TestParseMail(t *testing.T) {
 	alice := address(t, "alice@north.test")
 	for in, want := range map[string]Mail{
-		"FROM:<>":                                   {},
-		"from:<alice@north.test>":                   {From: alice},
-		"FROM: <alice@north.test>":                  {From: alice},
-		"FROM:<@a.test,@b.test:alice@north.test>":   {From: alice},
-		`FROM:<"alice"@north.test>`:                 {From: alice},
-		`FROM:<"a>b c\""@north.test> SIZE=1`:        {From: address(t, `"a>b c\""@north.test`), Size: 1},
-		"FROM:<> SIZE=1000  BODY=8bitmime":          {Size: 1000, Body: mail.Body8BitMIME},
-		"FROM:<> BODY=7BIT":                         {},
-		"FROM:<> body=BinaryMIME":                   {Body: mail.BodyBinaryMIME},
-		"FROM:<> SIZE=99999999999999999999":         {Size: math.MaxInt64},
-		"FROM:<> SMTPUTF8":                          {UTF8: true},
-		"FROM:<ж@пример.test> SMTPUTF8":             {From: address(t, "ж@пример.test"), UTF8: true},
-		"FROM:<> AUTH=<>":                           {Auth: "<>"},
-		"FROM:<> AUTH=a+2Bb@north.test":             {Auth: "a+b@north.test"},
-		"FROM:<> RET=HDRS ENVID=QQ+2B314159":        {Return: mail.ReturnHeaders, EnvID: "QQ+314159"},
-		"FROM:<> RET=full":                          {Return: mail.ReturnFull},
-		"FROM:<a@[192.0.2.1]>":                      {From: address(t, "a@[192.0.2.1]")},
-		"FROM:<> ENVID=" + strings.Repeat("x", 100): {EnvID: strings.Repeat("x", 100)},
+		"FROM:<>":                                     {},
+		"from:<alice@north.test>":                     {From: alice},
+		"FROM: <alice@north.test>":                    {From: alice},
+		"FROM:<@a.test,@b.test:alice@north.test>":     {From: alice},
+		`FROM:<"alice"@north.test>`:                   {From: alice},
+		`FROM:<"a>b c\""@north.test> SIZE=1`:          {From: address(t, `"a>b c\""@north.test`), Size: 1},
+		"FROM:<> SIZE=1000  BODY=8bitmime":            {Size: 1000, Body: mail.Body8BitMIME},
+		"FROM:<> BODY=7BIT":                           {},
+		"FROM:<> body=BinaryMIME":                     {Body: mail.BodyBinaryMIME},
+		"FROM:<> SIZE=99999999999999999999":           {Size: math.MaxInt64},
+		"FROM:<> SMTPUTF8":                            {UTF8: true},
+		"FROM:<ж@пример.test> SMTPUTF8":               {From: address(t, "ж@пример.test"), UTF8: true},
+		"FROM:<> AUTH=<>":                             {Auth: "<>"},
+		"FROM:<> AUTH=a+2Bb@north.test":               {Auth: "a+b@north.test"},
+		"FROM:<> RET=HDRS ENVID=QQ+2B314159":          {Return: mail.ReturnHeaders, EnvID: "QQ+314159"},
+		"FROM:<> RET=full":                            {Return: mail.ReturnFull},
+		"FROM:<> REQUIRETLS":                          {RequireTLS: true},
+		"FROM:<> BY=120;r":                            {By: By{Seconds: 120, Mode: ByReturn}},
+		"FROM:<> BY=-5;NT":                            {By: By{Seconds: -5, Mode: ByNotify, Trace: true}},
+		"FROM:<> BY=+999999999;Rt":                    {By: By{Seconds: 999999999, Mode: ByReturn, Trace: true}},
+		"FROM:<> BY=0;N":                              {By: By{Mode: ByNotify}},
+		"FROM:<> HOLDFOR=60":                          {HoldFor: time.Minute},
+		"FROM:<> HOLDUNTIL=2026-11-20T12:00:00+01:00": {HoldUntil: time.Date(2026, 11, 20, 11, 0, 0, 0, time.UTC)},
+		"FROM:<> MT-PRIORITY=-9":                      {Priority: -9},
+		"FROM:<> mt-priority=4":                       {Priority: 4},
+		"FROM:<> MT-PRIORITY=0":                       {},
+		"FROM:<a@[192.0.2.1]>":                        {From: address(t, "a@[192.0.2.1]")},
+		"FROM:<> ENVID=" + strings.Repeat("x", 100):   {EnvID: strings.Repeat("x", 100)},
 	} {
 		got, err := ParseMail([]byte(in), all)
 		if err != nil || got != want {
@@ -103,17 +114,37 @@ func TestParseMailRefuses(t *testing.T) {
 		"FROM:<> SMTPUTF8=1":                 ErrParameter,
 		"FROM:<> SMTPUTF8 SMTPUTF8":          ErrParameter,
 		"FROM:<> AUTH=a":                     ErrParameter,
-		"FROM:<> AUTH=a+0D+0A@b":             ErrParameter,
-		"FROM:<> RET=BOTH":                   ErrParameter,
-		"FROM:<> ENVID=+4":                   ErrParameter,
-		"FROM:<> ENVID=+2b":                  ErrParameter,
-		"FROM:<> ENVID=a+0Ab":                ErrParameter,
-		"FROM:<> ENVID=" + strings.Repeat("x", 101): ErrParameter,
-		"FROM:<> ENVID=a=b":                         ErrParameter,
-		"FROM:<> NOTIFY=NEVER":                      ErrUnknownParameter,
-		"FROM:<> ORCPT=rfc822;a@b":                  ErrUnknownParameter,
-		"FROM:<> X=1":                               ErrUnknownParameter,
-		"FROM:<> =1":                                ErrUnknownParameter,
+		"FROM:<> REQUIRETLS=1":               ErrParameter,
+		"FROM:<> BY=0;R":                     ErrParameter,
+		"FROM:<> BY=-1;R":                    ErrParameter,
+		"FROM:<> BY=60":                      ErrParameter,
+		"FROM:<> BY=60;":                     ErrParameter,
+		"FROM:<> BY=60;X":                    ErrParameter,
+		"FROM:<> BY=60;RTT":                  ErrParameter,
+		"FROM:<> BY=60;T":                    ErrParameter,
+		"FROM:<> BY=+-60;N":                  ErrParameter,
+		"FROM:<> BY=;N":                      ErrParameter,
+		"FROM:<> BY=1000000000;N":            ErrParameter,
+		"FROM:<> HOLDFOR=0":                  ErrParameter,
+		"FROM:<> HOLDFOR=-1":                 ErrParameter,
+		"FROM:<> HOLDFOR=1000000000":         ErrParameter,
+		"FROM:<> HOLDUNTIL=tomorrow":         ErrParameter,
+		"FROM:<> HOLDFOR=1 HOLDUNTIL=2026-11-20T12:00:00Z": ErrParameter,
+		"FROM:<> HOLDUNTIL=2026-11-20T12:00:00Z HOLDFOR=1": ErrParameter,
+		"FROM:<> MT-PRIORITY=10":                           ErrParameter,
+		"FROM:<> MT-PRIORITY=+1":                           ErrParameter,
+		"FROM:<> MT-PRIORITY=--1":                          ErrParameter,
+		"FROM:<> AUTH=a+0D+0A@b":                           ErrParameter,
+		"FROM:<> RET=BOTH":                                 ErrParameter,
+		"FROM:<> ENVID=+4":                                 ErrParameter,
+		"FROM:<> ENVID=+2b":                                ErrParameter,
+		"FROM:<> ENVID=a+0Ab":                              ErrParameter,
+		"FROM:<> ENVID=" + strings.Repeat("x", 101):        ErrParameter,
+		"FROM:<> ENVID=a=b":                                ErrParameter,
+		"FROM:<> NOTIFY=NEVER":                             ErrUnknownParameter,
+		"FROM:<> ORCPT=rfc822;a@b":                         ErrUnknownParameter,
+		"FROM:<> X=1":                                      ErrUnknownParameter,
+		"FROM:<> =1":                                       ErrUnknownParameter,
 	} {
 		if got, err := ParseMail([]byte(in), all); !errors.Is(err, want) {
 			t.Errorf("%q: %+v, %v; want %v", in, got, err, want)
@@ -124,6 +155,8 @@ func TestParseMailRefuses(t *testing.T) {
 func TestParametersNeedTheirExtension(t *testing.T) {
 	for in, extension := range map[string]Extensions{
 		"SIZE=1": Size, "BODY=7BIT": EightBitMIME, "SMTPUTF8": SMTPUTF8, "AUTH=<>": Auth, "RET=FULL": DSN, "ENVID=1": DSN,
+		"REQUIRETLS": RequireTLS, "BY=60;R": DeliverBy, "HOLDFOR=1": FutureRelease, "HOLDUNTIL=2026-11-20T12:00:00Z": FutureRelease,
+		"MT-PRIORITY=1": MTPriority,
 	} {
 		if _, err := ParseMail([]byte("FROM:<> "+in), all&^extension&^BinaryMIME); !errors.Is(err, ErrUnknownParameter) {
 			t.Errorf("%s without %s: %v", in, extension, err)
@@ -235,7 +268,7 @@ func TestExtensionNames(t *testing.T) {
 			t.Errorf("%s: %b, %s", name, e, e)
 		}
 	}
-	if BinaryMIME != 1<<(len(extensionNames)-1) || ExtensionNamed("X-NONE") != 0 {
+	if XForward != 1<<(len(extensionNames)-1) || ExtensionNamed("X-NONE") != 0 {
 		t.Error("names and constants differ")
 	}
 	if got := (Size | DSN).String(); got != "SIZE DSN" {
@@ -244,7 +277,9 @@ func TestExtensionNames(t *testing.T) {
 }
 
 func FuzzParseMail(f *testing.F) {
-	for _, s := range []string{"FROM:<>", `FROM:<"a b>"@c.test> SIZE=10 BODY=8BITMIME SMTPUTF8`, "FROM:<ж@b> AUTH=<> RET=HDRS ENVID=a+2Bb", "FROM:<@a:b@c>"} {
+	for _, s := range []string{"FROM:<>", `FROM:<"a b>"@c.test> SIZE=10 BODY=8BITMIME SMTPUTF8`, "FROM:<ж@b> AUTH=<> RET=HDRS ENVID=a+2Bb", "FROM:<@a:b@c>",
+		"FROM:<> REQUIRETLS BY=120;RT MT-PRIORITY=-3 HOLDFOR=10", "FROM:<> BY=-1;N HOLDUNTIL=2026-11-20T12:00:00.5+01:00",
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {

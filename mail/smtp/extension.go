@@ -17,11 +17,20 @@ const (
 	DSN                                  // RFC 3461
 	Chunking                             // RFC 3030 §2
 	BinaryMIME                           // RFC 3030 §3
+	RequireTLS                           // RFC 8689
+	DeliverBy                            // RFC 2852
+	FutureRelease                        // RFC 4865
+	MTPriority                           // RFC 6710
+	Limits                               // RFC 9422
+	RemoteQueue                          // RFC 1985
+	XClient                              // of Postfix
+	XForward                             // of Postfix
 )
 
 // extensionNames are the EHLO keywords, in the order of the constants.
 var extensionNames = [...]string{
 	"PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "STARTTLS", "AUTH", "DSN", "CHUNKING", "BINARYMIME",
+	"REQUIRETLS", "DELIVERBY", "FUTURERELEASE", "MT-PRIORITY", "LIMITS", "ETRN", "XCLIENT", "XFORWARD",
 }
 
 // Has tells whether all of the others are in the set.

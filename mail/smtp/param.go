@@ -29,6 +29,11 @@ var params = [...]param{
 	{name: "AUTH", extension: Auth, mail: parseAuth, showMail: showAuth},
 	{name: "RET", extension: DSN, mail: parseReturn, showMail: showReturn},
 	{name: "ENVID", extension: DSN, mail: parseEnvID, showMail: showEnvID},
+	{name: "REQUIRETLS", extension: RequireTLS, mail: parseRequireTLS, showMail: showRequireTLS},
+	{name: "BY", extension: DeliverBy, mail: parseBy, showMail: showBy},
+	{name: "HOLDFOR", extension: FutureRelease, mail: parseHoldFor, showMail: showHoldFor},
+	{name: "HOLDUNTIL", extension: FutureRelease, mail: parseHoldUntil, showMail: showHoldUntil},
+	{name: "MT-PRIORITY", extension: MTPriority, mail: parsePriority, showMail: showPriority},
 	{name: "NOTIFY", extension: DSN, rcpt: parseNotify, showRcpt: showNotify},
 	{name: "ORCPT", extension: DSN, rcpt: parseORCPT, showRcpt: showORCPT},
 }

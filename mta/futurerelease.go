@@ -1,0 +1,43 @@
+package mta
+
+import (
+	"strconv"
+	"time"
+
+	"posthouse/mail/smtp"
+)
+
+// maxHold is how far ahead a message may be submitted.
+const maxHold = 30 * 24 * time.Hour
+
+// futureRelease is FUTURERELEASE: RFC 4865, an extension of submission and of nothing else.
+func futureRelease() extension {
+	return extension{
+		name:    "FUTURERELEASE",
+		rfc:     "RFC 4865",
+		bit:     smtp.FutureRelease,
+		offered: func(s *session) bool { return s.server.traits.submission },
+		params: func(*session) string {
+			return strconv.Itoa(int(maxHold/time.Second)) + " " + time.Now().Add(maxHold).UTC().Format(time.RFC3339)
+		},
+		mail: hold,
+	}
+}
+
+// hold puts off the first attempt. A time in the past is no time to hold a message until, and one to be delivered before its release is
+// a contradiction.
+func hold(_ *session, m *smtp.Mail, t *transaction) smtp.Reply {
+	if m.HoldFor == 0 && m.HoldUntil.IsZero() {
+		return smtp.Reply{}
+	}
+	until := m.HoldUntil
+	if m.HoldFor > 0 {
+		until = t.env.Received.Add(m.HoldFor)
+	}
+	ahead := until.Sub(t.env.Received)
+	if ahead < 0 || ahead > maxHold || t.env.By != nil && t.env.By.Time.Before(until) {
+		return replyHold
+	}
+	t.env.NotBefore = until
+	return smtp.Reply{}
+}
