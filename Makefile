@@ -4,10 +4,10 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    = 20s
 SYSTEMS     = linux/amd64 linux/arm64 darwin/arm64 freebsd/amd64
 
-.PHONY: help run build test check fmt vet builds lint race bench fuzz crash docs
+.PHONY: help run build test check fmt vet builds lint race bench performance fuzz crash docs
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 run: build ## a complete mail system on loopback: two houses, no configuration
 	./bin/posthouse dev
@@ -39,6 +39,9 @@ race:
 
 bench: ## benchmarks of the hot paths
 	go test -run xxx -bench . -benchmem ./...
+
+performance: ## intake beside Postfix, three rounds: the table of docs/PERFORMANCE.md
+	POSTHOUSE_PERFORMANCE=3 POSTHOUSE_REQUIRE_PEERS=1 go test -count=1 -timeout 30m -v -run TestPerformance ./cmd/posthouse
 
 fuzz: ## every fuzzer, each for FUZZTIME (20s)
 	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \

@@ -61,7 +61,7 @@ func (l rush) run(t testing.TB, addr string) taken {
 
 func (l rush) head() []byte {
 	var b bytes.Buffer
-	b.WriteString("MAIL FROM:<alice@house.test>\r\n")
+	b.WriteString("MAIL FROM:<alice@client.test>\r\n")
 	for i := range l.recipients {
 		fmt.Fprintf(&b, "RCPT TO:<r%d@sink.test>\r\n", i)
 	}
@@ -70,8 +70,8 @@ func (l rush) head() []byte {
 }
 
 func (l rush) body() []byte {
-	header := "From: Alice <alice@house.test>\r\nTo: Bob <bob@sink.test>\r\nSubject: a usual letter\r\nDate: Thu, 01 Jan 1970 00:00:00 +0000\r\n" +
-		"Message-ID: <1234567890@house.test>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+	header := "From: Alice <alice@client.test>\r\nTo: Bob <bob@sink.test>\r\nSubject: a usual letter\r\nDate: Thu, 01 Jan 1970 00:00:00 +0000\r\n" +
+		"Message-ID: <1234567890@client.test>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
 	line := strings.Repeat("x", 70) + "\r\n"
 	return []byte(header + strings.Repeat(line, (l.size-len(header))/len(line)) + ".\r\n")
 }
@@ -104,7 +104,7 @@ func (c *loadClient) session(latencies *[]time.Duration) (n int, err error) {
 	conn.SetDeadline(c.until.Add(time.Minute)) //nolint:errcheck // it is a TCP connection
 	r := bufio.NewReader(conn)
 	begin := time.Now()
-	if err := errors.Join(expect(r, "220"), put(conn, []byte("EHLO client.house.test\r\n")), expect(r, "250")); err != nil {
+	if err := errors.Join(expect(r, "220"), put(conn, []byte("EHLO mail.client.test\r\n")), expect(r, "250")); err != nil {
 		return 0, err
 	}
 	for ; time.Now().Before(c.until) && (c.perSession == 0 || n < c.perSession); n++ {
