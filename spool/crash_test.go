@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path"
@@ -29,6 +30,7 @@ func largeBody(seed byte) []byte { return bytes.Repeat([]byte{seed}, MaxInlineBo
 type journey struct {
 	*testing.T
 	s       *SQLite
+	opened  bool
 	bodies  map[mail.ID][]byte // of everything begun
 	kept    map[mail.ID]bool   // Commit was acknowledged, no Settle was begun
 	settled map[mail.ID]bool   // Settle was acknowledged
@@ -66,7 +68,7 @@ func (j *journey) commit(body []byte) error {
 func (j *journey) settle(notice []byte) error {
 	jobs, err := j.s.Take(j.Context(), Want{Limit: 1, Lease: time.Hour, Destination: "south.test"})
 	if err != nil || len(jobs) == 0 {
-		return errors.Join(err, errors.New("nothing to take"))
+		return errors.Join(err, errNothing)
 	}
 	id := jobs[0].Lease.ID
 	var drafts []Draft
@@ -104,7 +106,49 @@ func (j *journey) run() error {
 	try(func() error { return j.settle(nil) })
 	try(func() error { return j.settle(largeBody('c')) })
 	try(func() error { return j.commit(largeBody('d')) })
+	try(j.putOff)
+	try(j.tell)
+	try(func() error { return j.s.prune(j.Context(), time.Now()) })
+	try(func() error { return j.settle(nil) })
+	try(func() error { return j.commit([]byte("last")) })
 	return errors.Join(errs...)
+}
+
+// putOff takes one message and puts it off until now.
+func (j *journey) putOff() error {
+	jobs, err := j.s.Take(j.Context(), Want{Limit: 1, Lease: time.Hour, Destination: "south.test"})
+	if err != nil || len(jobs) == 0 {
+		return errors.Join(err, errNothing)
+	}
+	return j.s.Settle(j.Context(), jobs[0].Lease, []Outcome{{N: 0, Result: Retry, Due: time.Now(), Reply: "450 later"}})
+}
+
+// tell reads all there is to read.
+func (j *journey) tell() error {
+	for st, err := range j.s.Trace(j.Context(), Query{Address: address(j, "bob@south.test"), Limit: 10}) {
+		if err != nil {
+			return err
+		}
+		if content, err := j.s.Open(j.Context(), st.ID); err == nil {
+			_, err = content.ReadAt(make([]byte, 10), 0)
+			if err := errors.Join(ignore(err, io.EOF), content.Close()); err != nil {
+				return err
+			}
+		} else if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// errNothing says that there was nothing to take, since a step before failed.
+var errNothing = errors.New("nothing to take")
+
+func ignore(err, ignored error) error {
+	if errors.Is(err, ignored) {
+		return nil
+	}
+	return err
 }
 
 // audit compares what a reopened spool holds with what was acknowledged.
@@ -172,6 +216,7 @@ func (j *journey) start(dir string, files vfs.FS) error {
 		return err
 	}
 	defer j.s.Close()
+	j.opened = true
 	return j.run()
 }
 

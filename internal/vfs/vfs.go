@@ -1,5 +1,6 @@
 // Package vfs is the file system as our own durable files need it: few operations, every one of which can fail or lose what was not
-// synced. OS is the real one; package memfs below it keeps files in memory, crashes at any operation, and injects errors.
+// synced. OS is the real one; package memfs below it keeps files in memory, crashes at any operation, and injects errors; package
+// faultfs counts the operations of others, SQLite's included, and has them fail.
 //
 // It knows no mail. Durable means: File.Sync returned nil, and SyncDir of its directory did too.
 package vfs
