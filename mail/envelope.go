@@ -70,6 +70,7 @@ type Verdict struct {
 	Stage  string `json:"stage"`
 	Result string `json:"result"`
 	Detail string `json:"detail,omitempty"`
+	Action string `json:"action,omitempty"` // tag, quarantine; empty: nothing was wrong
 }
 
 // Body is the BODY parameter of MAIL: RFC 6152, RFC 3030.

@@ -103,7 +103,7 @@ func (s *session) finish(ctx context.Context, d *incoming, refusal error) answer
 
 // outcome says what became of a message: by LMTP, once for each RCPT that was taken (RFC 2033 §4.2).
 func (s *session) outcome(r smtp.Reply) answer {
-	a := say(r)
+	a := sayAll(r)
 	if s.server.traits.lmtp && s.tx != nil {
 		for range s.tx.taken - 1 {
 			a.more = append(a.more, r)

@@ -15,12 +15,16 @@ type greeting struct {
 }
 
 // ehlo is EHLO and LHLO: RFC 5321 §4.1.1.1, RFC 2033 §4.1. It ends a transaction, as RSET does (§4.1.4).
-func ehlo(_ context.Context, s *session, args []byte) answer {
+func ehlo(ctx context.Context, s *session, args []byte) answer {
 	name, err := smtp.ParseHello(args)
 	if err != nil {
 		return say(replyTo(err))
 	}
 	s.endTransaction()
+	if r := s.judgeHello(ctx, name); r.Code != 0 {
+		s.hello = greeting{}
+		return sayAll(r)
+	}
 	s.hello = greeting{name: name, extended: true}
 	lines := []string{s.server.opts.Hostname}
 	for i := range s.server.extensions {
@@ -33,12 +37,16 @@ func ehlo(_ context.Context, s *session, args []byte) answer {
 }
 
 // helo is HELO: RFC 5321 §4.1.1.1. Without extensions.
-func helo(_ context.Context, s *session, args []byte) answer {
+func helo(ctx context.Context, s *session, args []byte) answer {
 	name, err := smtp.ParseHello(args)
 	if err != nil {
 		return say(replyTo(err))
 	}
 	s.endTransaction()
+	if r := s.judgeHello(ctx, name); r.Code != 0 {
+		s.hello = greeting{}
+		return sayAll(r)
+	}
 	s.hello = greeting{name: name}
 	return say(smtp.Reply{Code: 250, Text: s.server.opts.Hostname})
 }

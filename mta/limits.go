@@ -28,7 +28,7 @@ func countMail(s *session, _ *smtp.Mail, _ *transaction) smtp.Reply {
 func sayAll(r smtp.Reply) answer {
 	a := say(r)
 	if r.Code == 421 {
-		a.then = func(context.Context, *session) (answer, error) { return answer{}, errHangUp }
+		a.then = func(context.Context, *session) (answer, error) { return answer{}, errRefused }
 	}
 	return a
 }

@@ -36,6 +36,10 @@ func mailFrom(ctx context.Context, s *session, args []byte) answer {
 		}
 	}
 	s.tx = t
+	if r := s.judgeMail(ctx); r.Code != 0 {
+		defer s.endTransaction()
+		return sayAll(r)
+	}
 	return say(replySender)
 }
 
@@ -81,7 +85,7 @@ func (s *session) begin(m *smtp.Mail) *transaction {
 			Session:  s.id,
 		},
 	}
-	t.message.Envelope = &t.env
+	t.message.Client, t.message.Envelope = &s.client, &t.env
 	return t
 }
 

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+
+	"posthouse/mta/stage"
 )
 
 // Metrics count what a server does. The zero value is ready.
@@ -17,6 +19,7 @@ type Metrics struct {
 	refused       counters // by stage, or by the verb that was answered 4yz or 5yz
 	authenticated counters // by result: ok, or the reply's code
 	tls           counters // handshakes by version, or failed
+	judged        judged   // verdicts by stage and action
 }
 
 // Refused counts refusals by stage or verb.
@@ -24,6 +27,40 @@ func (m *Metrics) Refused() map[string]int64 { return m.refused.all() }
 
 // Authenticated counts attempts to authenticate by their outcome.
 func (m *Metrics) Authenticated() map[string]int64 { return m.authenticated.all() }
+
+// Judged counts the verdicts of stages by their action.
+func (m *Metrics) Judged() map[Judged]int64 { return m.judged.all() }
+
+// Judged is a stage, and what its verdict does.
+type Judged struct {
+	Stage  string
+	Action stage.Action
+}
+
+// judged counts verdicts. Its map is made once, and read without a lock.
+type judged map[string]*[stage.Actions]atomic.Int64
+
+// of makes room for the stages of lists.
+func (j *judged) of(lists ...*list) {
+	*j = judged{}
+	for _, l := range lists {
+		for _, st := range l.all {
+			(*j)[st.Name()] = &[stage.Actions]atomic.Int64{}
+		}
+	}
+}
+
+func (j judged) add(name string, a stage.Action) { j[name][a].Add(1) }
+
+func (j judged) all() map[Judged]int64 {
+	counts := map[Judged]int64{}
+	for name, actions := range j {
+		for a := range actions {
+			counts[Judged{name, stage.Action(a)}] = actions[a].Load()
+		}
+	}
+	return counts
+}
 
 // TLS counts handshakes by their outcome.
 func (m *Metrics) TLS() map[string]int64 { return m.tls.all() }

@@ -55,6 +55,8 @@ type Options struct {
 	Signer func(domain string) *dkim.Signer
 	// MonitorDMARC takes mail that its author's domain asks to refuse (p=reject), and only notes the result.
 	MonitorDMARC bool
+	// Admission says which stages judge mail. Zero: those named there, as far as there is a Resolver, a Signer.
+	Admission Admission
 	// Postmaster gets what is sent to "<postmaster>" without a domain (RFC 5321 §4.5.1). Zero: nobody does.
 	Postmaster mail.Address
 	// TLS offers STARTTLS, or is spoken from the start. nil: no TLS; Submissions need it.

@@ -33,12 +33,15 @@ func rcptTo(ctx context.Context, s *session, args []byte) answer {
 	if len(t.env.To)+len(targets) > maxExpanded {
 		return say(replyManyTo)
 	}
+	if r := s.judgeRcpt(ctx, r.To); r.Code != 0 {
+		return sayAll(r)
+	}
 	for _, target := range targets {
 		t.add(target)
 	}
 	if t.taken++; t.taken == 1 { // not before: who asks for nobody of ours costs no lookups
 		t.first = r.To
-		t.start(ctx, s.stages())
+		t.start(ctx, s.stages().start)
 	}
 	return say(replyRecipient)
 }

@@ -52,6 +52,7 @@ var (
 	replyTooMany     = reply(421, smtp.Enhanced{4, 7, 0}, "too many errors")                              //
 	replyTimeout     = reply(421, smtp.Enhanced{4, 4, 2}, "timeout")                                      // RFC 5321 §4.5.3.2.7
 	replyClosing     = reply(421, smtp.Enhanced{4, 3, 2}, "shutting down, try again later")               // RFC 5321 §3.8
+	replyBarred      = reply(503, smtp.Enhanced{5, 5, 1}, "you were refused")                             // RFC 5321 §3.1
 	replyBusy        = reply(421, smtp.Enhanced{4, 3, 2}, "too many connections, try again later")
 	replyBusyFrom    = reply(421, smtp.Enhanced{4, 7, 0}, "too many connections from your network")
 	replyNoise       = reply(421, smtp.Enhanced{4, 7, 0}, "this is not SMTP")

@@ -132,6 +132,10 @@ func start(t testing.TB, o Options, wrap func(net.Listener) net.Listener) (*Serv
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s, serve(t, s, wrap)
+}
+
+func serve(t testing.TB, s *Server, wrap func(net.Listener) net.Listener) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +156,7 @@ func start(t testing.TB, o Options, wrap func(net.Listener) net.Listener) (*Serv
 			t.Errorf("%d sessions are left", n)
 		}
 	})
-	return s, addr
+	return addr
 }
 
 func plain(l net.Listener) net.Listener { return l }

@@ -26,8 +26,8 @@ type Server struct {
 	traits     traits
 	extensions []extension
 	verbs      map[string]entry
-	outside    []stage.Stage // for mail from strangers
-	inside     []stage.Stage // for mail from our users, and from RelayFrom
+	strangers  *list // the stages for mail from outside
+	users      *list // those for mail of our users, and from RelayFrom
 	buffers    buffers
 	metrics    Metrics
 	broken     atomic.Bool // the spool failed: no mail is taken until a restart
@@ -61,6 +61,9 @@ func NewServer(o Options) (*Server, error) {
 	if kinds[o.Kind].implicitTLS && o.TLS == nil {
 		return nil, fmt.Errorf("%w: %s needs TLS", ErrOptions, o.Kind)
 	}
+	if err := o.Admission.Check(); err != nil {
+		return nil, err
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -87,7 +90,8 @@ func NewServer(o Options) (*Server, error) {
 			s.verbs[v.name] = entry{v, e}
 		}
 	}
-	s.outside, s.inside = stages(o)
+	s.strangers, s.users = lists(&o)
+	s.metrics.judged.of(s.strangers, s.users)
 	return s, nil
 }
 
@@ -161,6 +165,11 @@ func (s *Server) newSession(conn net.Conn) *session {
 	if addr, ok := conn.RemoteAddr().(interface{ AddrPort() netip.AddrPort }); ok {
 		ap := addr.AddrPort()
 		sess.remote = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+	}
+	sess.client = stage.Client{Remote: sess.remote, Session: sess.id}
+	if addr, ok := conn.LocalAddr().(interface{ AddrPort() netip.AddrPort }); ok {
+		ap := addr.AddrPort()
+		sess.client.Local = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 	}
 	sess.trusted = slices.ContainsFunc(s.opts.RelayFrom, func(p netip.Prefix) bool { return p.Contains(sess.remote.Addr()) })
 	return sess

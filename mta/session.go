@@ -14,6 +14,7 @@ import (
 
 	"posthouse/directory"
 	"posthouse/mail/smtp"
+	"posthouse/mta/stage"
 )
 
 // session is one connection. One goroutine owns it; only what mu guards is touched by others.
@@ -35,7 +36,11 @@ type session struct {
 	hello   greeting
 	account directory.Account // zero: nobody
 	tx      *transaction      // nil: none
-	doing   string            // the verb or stage that is at work, for the metrics
+	client  stage.Client      // what the stages see of the session
+	// What they found of the connection, and of the greeting.
+	connected, greeted findings
+	barred             bool   // refused before the greeting: it may only quit
+	doing              string // the verb or stage that is at work, for the metrics
 	// What was counted: errors and junk since the last message.
 	errors, junk, authFailures int
 	mails                      int // MAIL commands that were good, since the session began
@@ -52,12 +57,14 @@ var (
 	errNoRoom    = errors.New("mta: no mail is taken now")
 	errPipeline  = errors.New("mta: data before it was asked for")
 	errHangUp    = errors.New("mta: the client is out of step")
+	errRefused   = errors.New("mta: refused")
 	errDeaf      = errors.New("mta: the client does not take our replies")
 	errHandshake = errors.New("mta: no TLS handshake")
 )
 
 // serve is the life of a session: greet, then a loop of read command → look up → run → write reply.
 func (s *session) serve(ctx context.Context) {
+	defer s.client.Close()
 	defer s.endTransaction()
 	a, err := s.greet(ctx)
 	for err == nil {
@@ -82,6 +89,14 @@ func (s *session) greet(ctx context.Context) (answer, error) {
 	if s.server.broken.Load() {
 		return answer{}, errNoRoom
 	}
+	s.client.TLS, s.doing = s.tls.names(), "connect"
+	if r := s.judgeConnect(ctx); r.Temporary() {
+		r.Code = 421
+		return sayAll(r), nil
+	} else if r.Code != 0 { // RFC 5321 §3.1: it hears 554, and every command but QUIT is answered 503
+		s.barred, r.Code = true, 554
+		return say(r), nil
+	}
 	return say(smtp.Reply{Code: 220, Text: s.server.opts.Hostname + " " + s.server.traits.service + " Posthouse"}), nil
 }
 
@@ -105,6 +120,9 @@ func (s *session) next(ctx context.Context) (answer, error) {
 		return unknown(string(word))
 	}
 	s.doing = v.name
+	if s.barred && v.name != "QUIT" {
+		return say(replyBarred), nil
+	}
 	if v.needs&isJunk != 0 {
 		s.junk++
 	}
@@ -269,6 +287,9 @@ func (s *session) end(err error) {
 		err = errClosing
 	}
 	level := slog.LevelDebug
+	if errors.Is(err, errRefused) { // with a reply that is said already
+		level = slog.LevelInfo
+	}
 	for _, f := range farewells {
 		if errors.Is(err, f.err) {
 			level = slog.LevelInfo

@@ -3,12 +3,22 @@ package mta
 import (
 	"crypto/tls"
 	"net/netip"
+
+	"posthouse/mta/stage"
 )
 
 // tlsInfo is what we remember of a handshake; the zero value is no TLS.
 type tlsInfo struct{ version, cipher uint16 }
 
 func (t tlsInfo) on() bool { return t.version != 0 }
+
+// names are how stages see it.
+func (t tlsInfo) names() stage.TLS {
+	if !t.on() {
+		return stage.TLS{}
+	}
+	return stage.TLS{Version: tls.VersionName(t.version), Cipher: tls.CipherSuiteName(t.cipher)}
+}
 
 // protocol is the "with" word of the session: RFC 3848, and RFC 6531 §4.3 for SMTPUTF8.
 func (s *session) protocol(utf8 bool) string {

@@ -16,20 +16,19 @@ type transaction struct {
 	known   map[mail.Address]struct{} // of env.To, once there are two
 	message stage.Message
 	lowered bool               // it asked for a priority that it did not get
+	found   findings           // of the stages, from MAIL on
 	data    *incoming          // DATA or BDAT has begun
 	cancel  context.CancelFunc // of what the stages began; nil: nothing
 }
 
 // start lets the stages begin that can.
-func (t *transaction) start(ctx context.Context, stages []stage.Stage) {
+func (t *transaction) start(ctx context.Context, stages []stage.Starter) {
 	if len(stages) == 0 {
 		return
 	}
 	ctx, t.cancel = context.WithCancel(ctx)
 	for _, st := range stages {
-		if st, ok := st.(stage.Starter); ok {
-			st.Start(ctx, &t.message)
-		}
+		st.Start(ctx, &t.message)
 	}
 }
 
@@ -51,8 +50,8 @@ func (t *transaction) add(r mail.Recipient) {
 func (t *transaction) close(log *slog.Logger) {
 	if t.cancel != nil {
 		t.cancel()
-		t.message.Close()
 	}
+	t.message.Close()
 	if t.data == nil {
 		return
 	}

@@ -27,6 +27,7 @@ func (h *house) measure() error {
 		h.intake("accepted_recipients_total", "Recipients accepted.", metrics.Counter, func(m *mta.Metrics) float64 { return float64(m.Recipients.Load()) }),
 		h.intake("accepted_octets_total", "Octets accepted.", metrics.Counter, func(m *mta.Metrics) float64 { return float64(m.Octets.Load()) }),
 		h.outcomes("refused_total", "Refusals by stage or command.", (*mta.Metrics).Refused),
+		h.verdicts(),
 		h.outcomes("authentications_total", "Attempts to authenticate by result.", (*mta.Metrics).Authenticated),
 		h.outcomes("tls_handshakes_total", "TLS handshakes by version.", (*mta.Metrics).TLS),
 	)
@@ -84,6 +85,20 @@ func (h *house) outcomes(name, help string, read func(*mta.Metrics) map[string]i
 			}
 			for outcome, n := range read(d.mta) {
 				emit(float64(n), d.name, outcome)
+			}
+		}
+	}}
+}
+
+// verdicts is a count by stage and action of every listener that takes mail.
+func (h *house) verdicts() metrics.Family {
+	return metrics.Family{Name: "smtp_verdicts_total", Help: "Verdicts of the admission stages by action.", Kind: metrics.Counter, Labels: []string{"listener", "stage", "action"}, Read: func(emit func(float64, ...string)) {
+		for _, d := range h.doors {
+			if d.mta == nil {
+				continue
+			}
+			for judged, n := range d.mta.Judged() {
+				emit(float64(n), d.name, judged.Stage, judged.Action.String())
 			}
 		}
 	}}

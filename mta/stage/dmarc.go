@@ -49,11 +49,13 @@ func (s DMARC) Judge(ctx context.Context, m *Message) Verdict {
 	switch {
 	case s.Monitor:
 	case m.Header.FromFields > 1 || len(m.Header.authorDomains()) > 1:
-		v.Reply = severalAuthors
+		return v.answered(severalAuthors)
 	case a.Result == dmarc.Fail && a.Policy == dmarc.PolicyReject:
-		v.Reply = refusedByPolicy
+		return v.answered(refusedByPolicy)
 	case a.Result == dmarc.TempError && a.Policy == dmarc.PolicyReject:
-		v.Reply = undecided
+		return v.answered(undecided)
+	case a.Result == dmarc.Fail && a.Policy == dmarc.PolicyQuarantine:
+		v.Action = Quarantine
 	}
 	return v
 }

@@ -37,7 +37,7 @@ func NotOwn(address string) smtp.Reply {
 func (s Originator) Judge(ctx context.Context, m *Message) Verdict {
 	authors := m.Header.Authors()
 	if m.Header.FromFields != 1 || len(authors) == 0 {
-		return Verdict{Result: "fail", Detail: "no author", Reply: noAuthor}
+		return Verdict{Result: "fail", Detail: "no author"}.answered(noAuthor)
 	}
 	for _, author := range authors {
 		text := author.Mailbox + "@" + author.Host
@@ -48,9 +48,9 @@ func (s Originator) Judge(ctx context.Context, m *Message) Verdict {
 		switch {
 		case err == nil:
 		case errors.Is(err, directory.ErrNotOwner), errors.Is(err, mail.ErrAddress):
-			return Verdict{Result: "fail", Detail: text, Reply: NotOwn(text)}
+			return Verdict{Result: "fail", Detail: text}.answered(NotOwn(text))
 		default:
-			return Verdict{Result: "temperror", Detail: err.Error(), Reply: notNow}
+			return Verdict{Result: "temperror", Detail: err.Error()}.answered(notNow)
 		}
 	}
 	return Verdict{Result: "pass"}

@@ -30,7 +30,7 @@ func (s Sign) Judge(_ context.Context, m *Message) Verdict {
 	}
 	fields, err := signer.Sign(m.Content, m.Size)
 	if err != nil {
-		return Verdict{Result: "temperror", Detail: err.Error(), Reply: notSigned}
+		return Verdict{Result: "temperror", Detail: err.Error()}.answered(notSigned)
 	}
 	return Verdict{Result: "signed", Detail: domain, Fields: fields}
 }

@@ -1,14 +1,19 @@
-// Package stage holds the admission stages: each looks at a message that a client has sent and says what is to become of it. A stage is
-// a file; which of them run, and in what order, is the server's list.
+// Package stage holds the admission stages: each looks at a client, or at a message that it sends, and says what is to become of it. A stage
+// is a file; which of them run, and in what order, is the server's list.
 //
-// It must not know sessions, the spool, or what happens to a message later. The flow: at the first recipient, Start of every stage that can begin
-// before the content is there; after the content, Judge of every stage in order, until one refuses or defers. A stage that cannot tell
-// in time says so in its result; it never accepts what it was there to refuse.
+// It must not know sessions, the spool, or what happens to a message later. The flow follows the session's phases, and a stage takes part in
+// those whose interface it has: Connect before the greeting, Hello, Mail, Rcpt; at the first recipient Start of every stage that can begin
+// before the content is there; after the content, Judge. In each phase the stages are asked in their order, until one refuses or defers. A
+// stage that cannot tell in time says so in its result; it never accepts what it was there to refuse.
 package stage
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,24 +25,74 @@ import (
 	"posthouse/mta/spf"
 )
 
-// Stage is one of the steps between a message's last octet and its commit.
+// Stage is one of the steps between a connection and the commit of its message. It has one or more of the phases below.
 type Stage interface {
 	// Name is for the log, the envelope and the metrics; a constant.
 	Name() string
-	// Judge looks at a whole message. ctx ends when the time for all stages together is over.
+}
+
+// ConnectStage judges a client before it is greeted.
+type ConnectStage interface {
+	Stage
+	Connect(ctx context.Context, c *Client) Verdict
+}
+
+// HelloStage judges what a client says of itself, each time it does.
+type HelloStage interface {
+	Stage
+	Hello(ctx context.Context, c *Client) Verdict
+}
+
+// MailStage judges a sender. Of the message's envelope, the recipients are not there yet.
+type MailStage interface {
+	Stage
+	Mail(ctx context.Context, m *Message) Verdict
+}
+
+// RcptStage judges a recipient that is known to be one, as the client named it.
+type RcptStage interface {
+	Stage
+	Rcpt(ctx context.Context, m *Message, to mail.Address) Verdict
+}
+
+// DataStage judges a whole message. Those that are not Patient share one time, after which ctx ends.
+type DataStage interface {
+	Stage
 	Judge(ctx context.Context, m *Message) Verdict
 }
 
-// Starter is a Stage that can begin when only the envelope's sender is known, and that somebody here is to get the message.
+// Starter is a DataStage that can begin when only the envelope's sender is known, and that somebody here is to get the message.
 type Starter interface {
-	Stage
+	DataStage
 	// Start begins beside the session, with m.Go. ctx ends with the transaction.
 	Start(ctx context.Context, m *Message)
 }
 
-// Message is what a stage sees. Its owner calls Close when it is done with it.
+// Patient is a DataStage that takes a time of its own, since it does more than to look something up.
+type Patient interface {
+	DataStage
+	Patience() time.Duration
+}
+
+// Client is what a stage sees of the session's other end. Its owner calls Close when the session ends.
+type Client struct {
+	Remote, Local netip.AddrPort // zero: the connection has none
+	Session       string         // sid of the log
+	HELO          string         // empty: it has not greeted yet
+	TLS           TLS
+	Login         string // of the account, once it has authenticated
+}
+
+// TLS is what is known of the session's encryption; the zero value is none.
+type TLS struct{ Version, Cipher string }
+
+// Close ends what stages keep for the session.
+func (c *Client) Close() {}
+
+// Message is what a stage sees of a transaction. Its owner calls Close when it is done with it.
 type Message struct {
-	Envelope *mail.Envelope // at Start only the sender and the origin are sure
+	Client   *Client
+	Envelope *mail.Envelope // before Judge only the sender and the origin are sure
 	Header   *Header
 	Content  io.ReaderAt // without the trace header that is yet to come
 	Size     int64
@@ -69,11 +124,37 @@ func beforePolicy(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, end.Add(-policyTime))
 }
 
-// Verdict is a stage's word on a message. Without a reply the message goes on to the next stage.
+// Action is what a verdict does with the mail, from the mildest to the hardest.
+type Action uint8
+
+// The actions.
+const (
+	Accept     Action = iota // nothing is wrong, or nothing is known
+	Tag                      // something is wrong: it is noted, and the mail goes on
+	Quarantine               // the message is accepted, and marked for the Junk box
+	Defer                    // 4yz: not now
+	Refuse                   // 5yz
+	Actions    = iota        // how many there are
+)
+
+var actionNames = [Actions]string{"accept", "tag", "quarantine", "defer", "refuse"}
+
+func (a Action) String() string { return actionNames[a] }
+
+// ParseAction reads what String writes.
+func ParseAction(s string) (Action, error) {
+	if i := slices.Index(actionNames[:], s); i >= 0 {
+		return Action(i), nil
+	}
+	return 0, fmt.Errorf("%q is none of %s", s, strings.Join(actionNames[:], ", "))
+}
+
+// Verdict is a stage's word. The zero value accepts, and is noted nowhere but in the metrics.
 type Verdict struct {
+	Action Action
 	Result string // one word for the log and the envelope: pass, fail, none, signed, …
 	Detail string // for the log and the envelope; never for the client
-	// Reply refuses the message with a 5yz code, or defers it with a 4yz code.
+	// Reply is what a refused or deferred client hears: a 5yz or a 4yz code, as its Action says.
 	Reply smtp.Reply
 	// Results go into the Authentication-Results field of this host (RFC 8601).
 	Results []authres.Result
@@ -81,5 +162,27 @@ type Verdict struct {
 	Fields []byte
 }
 
-// Accepts tells a verdict that lets the message go on.
-func (v Verdict) Accepts() bool { return v.Reply.Code == 0 }
+// Accepts tells a verdict that lets the mail go on.
+func (v Verdict) Accepts() bool { return v.Action < Defer }
+
+// answered is the verdict that refuses or defers by a reply.
+func (v Verdict) answered(r smtp.Reply) Verdict {
+	v.Action, v.Reply = Refuse, r
+	if r.Temporary() {
+		v.Action = Defer
+	}
+	return v
+}
+
+// by is the verdict with the action that is configured; refusal is the reply to a client that is refused.
+func (v Verdict) by(a Action, refusal smtp.Reply) Verdict {
+	switch a {
+	case Defer: // the same class of trouble, but for now: RFC 3463 §2
+		refusal.Code, refusal.Enhanced[0] = 450, 4
+		return v.answered(refusal)
+	case Refuse:
+		return v.answered(refusal)
+	}
+	v.Action = a
+	return v
+}

@@ -149,7 +149,7 @@ func TestSilentDNS(t *testing.T) {
 		spf.Start(all, m)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		for _, s := range []Stage{spf, DKIM{Resolver: silent{}}, DMARC{Resolver: silent{}}} {
+		for _, s := range []DataStage{spf, DKIM{Resolver: silent{}}, DMARC{Resolver: silent{}}} {
 			if v := s.Judge(ctx, m); v.Result != "temperror" || !v.Accepts() {
 				t.Errorf("%s: %+v", s.Name(), v)
 			}

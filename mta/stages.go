@@ -1,0 +1,159 @@
+package mta
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"posthouse/mta/stage"
+)
+
+// Admission says which stages judge mail and in what order. Each has a name; NewServer refuses a name that is none, and an order in which
+// a stage would come before one that it builds upon.
+type Admission struct {
+	// Strangers are the stages for mail from outside; nil: spf, dkim, dmarc. LMTP has none: the server beside us has asked already.
+	Strangers []string
+	// Users are the stages for mail of our users, and of the networks that we relay for; nil: originator, sign.
+	Users []string
+}
+
+// maker makes the stages of a name.
+type maker struct {
+	name  string
+	after []string // whose findings it needs, or whose changes it must see
+	make  func(o *Options) []stage.Stage
+}
+
+// makers is the table of all stages. A stage whose means the server was not given (no resolver, no keys) is not there.
+func makers() []maker {
+	return []maker{
+		{name: "spf", make: asking(func(o *Options) stage.Stage { return stage.SPF{Resolver: o.Resolver, Hostname: o.Hostname} })},
+		{name: "dkim", make: asking(func(o *Options) stage.Stage { return stage.DKIM{Resolver: o.Resolver} })},
+		{name: "dmarc", after: []string{"spf", "dkim"}, make: asking(func(o *Options) stage.Stage {
+			return stage.DMARC{Resolver: o.Resolver, Monitor: o.MonitorDMARC}
+		})},
+		{name: "originator", make: func(o *Options) []stage.Stage {
+			if !kinds[o.Kind].submission {
+				return nil
+			}
+			return []stage.Stage{stage.Originator{Owners: o.Directory}}
+		}},
+		{name: "sign", make: func(o *Options) []stage.Stage {
+			if o.Signer == nil {
+				return nil
+			}
+			return []stage.Stage{stage.Sign{Signer: o.Signer}}
+		}},
+	}
+}
+
+// asking makes a stage that asks the DNS.
+func asking(one func(o *Options) stage.Stage) func(o *Options) []stage.Stage {
+	return func(o *Options) []stage.Stage {
+		if o.Resolver == nil {
+			return nil
+		}
+		return []stage.Stage{one(o)}
+	}
+}
+
+// check tells what is wrong with a list of stages.
+func check(names []string) error {
+	table := makers()
+	for i, name := range names {
+		m := slices.IndexFunc(table, func(m maker) bool { return m.name == name })
+		if m < 0 {
+			var known []string
+			for _, m := range table {
+				known = append(known, m.name)
+			}
+			return fmt.Errorf("%w: %q is none of the stages %s", ErrOptions, name, strings.Join(known, ", "))
+		}
+		if slices.Contains(names[:i], name) {
+			return fmt.Errorf("%w: the stage %s is there twice", ErrOptions, name)
+		}
+		for _, first := range table[m].after {
+			if slices.Contains(names[i:], first) {
+				return fmt.Errorf("%w: the stage %s must come after %s", ErrOptions, name, first)
+			}
+		}
+	}
+	return nil
+}
+
+// Check tells what is wrong with the lists of stages.
+func (a *Admission) Check() error {
+	if err := check(a.Strangers); err != nil {
+		return err
+	}
+	return check(a.Users)
+}
+
+// list are the stages of one kind of mail, by the phases that they take part in, each in order.
+type list struct {
+	all     []stage.Stage
+	connect []stage.ConnectStage
+	hello   []stage.HelloStage
+	mail    []stage.MailStage
+	rcpt    []stage.RcptStage
+	start   []stage.Starter
+	data    []stage.DataStage
+}
+
+// named are the stages of the names, which passed Check.
+func named(o *Options, names []string) *list {
+	var all []stage.Stage
+	for _, name := range names {
+		for _, m := range makers() {
+			if m.name == name {
+				all = append(all, m.make(o)...)
+			}
+		}
+	}
+	return newList(all)
+}
+
+func newList(all []stage.Stage) *list {
+	return &list{
+		all:     all,
+		connect: having[stage.ConnectStage](all),
+		hello:   having[stage.HelloStage](all),
+		mail:    having[stage.MailStage](all),
+		rcpt:    having[stage.RcptStage](all),
+		start:   having[stage.Starter](all),
+		data:    having[stage.DataStage](all),
+	}
+}
+
+// having are the stages that have a phase.
+func having[T stage.Stage](all []stage.Stage) (some []T) {
+	for _, st := range all {
+		if st, ok := st.(T); ok {
+			some = append(some, st)
+		}
+	}
+	return some
+}
+
+// lists are the stages for mail from strangers, and for mail of our users and the networks we relay for.
+func lists(o *Options) (strangers, users *list) {
+	if kinds[o.Kind].lmtp {
+		return &list{}, &list{}
+	}
+	a := &o.Admission
+	if a.Strangers == nil {
+		a.Strangers = []string{"spf", "dkim", "dmarc"}
+	}
+	if a.Users == nil {
+		a.Users = []string{"originator", "sign"}
+	}
+	return named(o, a.Strangers), named(o, a.Users)
+}
+
+// stages are those for this session's mail.
+func (s *session) stages() *list {
+	if s.account.ID != "" || s.trusted || s.server.traits.submission {
+		return s.server.users
+	}
+	return s.server.strangers
+}
