@@ -37,6 +37,7 @@ const (
 	defaultPerDestination = 20
 	defaultGiveUpAfter    = 5 * 24 * time.Hour // RFC 5321 §4.5.4.1: 4 to 5 days at least
 	defaultWarnAfter      = 4 * time.Hour
+	defaultSuppressFor    = 14 * 24 * time.Hour
 )
 
 func defaultRetry() []time.Duration {
@@ -47,6 +48,7 @@ func defaultRetry() []time.Duration {
 type people interface {
 	IsLocal(ctx context.Context, domain string) (bool, error)
 	Resolve(ctx context.Context, a mail.Address) (directory.Resolution, error)
+	Suppress(ctx context.Context, s directory.Suppression) error
 }
 
 // Options say how mail moves. Hostname, Directory, Store and Resolver are needed.
@@ -63,6 +65,7 @@ type Options struct {
 	Retry       []time.Duration // between attempts, the last repeats; empty: 5m, 15m, 30m, 1h, 2h, 4h, 8h
 	GiveUpAfter time.Duration   // 0: 5 days
 	WarnAfter   time.Duration   // when the sender hears of a delay; 0: 4 hours
+	SuppressFor time.Duration   // how long our users send nothing to an address that is none; 0: 2 weeks; below 0: nothing is suppressed
 
 	Workers        int // attempts at the same time; 0: 200
 	PerDestination int // of them, to one destination that is not our own mailboxes; 0: 20
@@ -119,6 +122,9 @@ func withDefaults(o Options) Options {
 	}
 	if o.WarnAfter == 0 {
 		o.WarnAfter = defaultWarnAfter
+	}
+	if o.SuppressFor == 0 {
+		o.SuppressFor = defaultSuppressFor
 	}
 	if o.Workers == 0 {
 		o.Workers = defaultWorkers

@@ -139,6 +139,7 @@ func (s *scheduler) settle(j *spool.Job, content mail.Content, all []tried) {
 				s.opts.Log.Error("what became of a message came too late", "mid", j.Envelope.ID, "err", err)
 			}
 			s.log(j, all, outcomes)
+			s.suppress(j, all)
 			return
 		}
 		if watched.err != nil {

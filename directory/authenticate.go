@@ -100,7 +100,7 @@ func (s *SQLite) byName(ctx context.Context, name string) (credentials, error) {
 func (s *SQLite) credentials(ctx context.Context, login mail.Address) (c credentials, err error) {
 	err = s.each(ctx, "SELECT "+accountColumns+", hash, (SELECT count(*) FROM scram WHERE account=id AND app='') FROM account WHERE login=?",
 		[]any{login.FoldLocal().String()}, func(r *sqlite.Stmt) (err error) {
-			c.hash, c.keys = r.ColumnText(4), r.ColumnInt(5)
+			c.hash, c.keys = r.ColumnText(5), r.ColumnInt(6)
 			c.Account, err = scanAccount(r)
 			return err
 		})

@@ -62,6 +62,8 @@ type Directory interface {
 	AddAccount(ctx context.Context, login mail.Address, password string) (Account, error)
 	SetPassword(ctx context.Context, login mail.Address, password string) error
 	SetDisabled(ctx context.Context, login mail.Address, at time.Time) error
+	// SetSentCopies says who files copies of what the account sends. ErrNoAccount.
+	SetSentCopies(ctx context.Context, login mail.Address, by SentCopies) error
 	// RemoveAccount forgets the account and the aliases that lead to nobody else.
 	RemoveAccount(ctx context.Context, login mail.Address) (Account, error)
 	Aliases(ctx context.Context) iter.Seq2[Alias, error]
@@ -126,7 +128,18 @@ type Account struct {
 	Login    mail.Address   `json:"login"`
 	Created  time.Time      `json:"created"`
 	Disabled time.Time      `json:"disabled,omitzero"` // zero: not disabled
+	// SentCopies says who files a copy of what the account sends in its Sent box.
+	SentCopies SentCopies `json:"sent_copies,omitempty"`
 }
+
+// SentCopies is who files copies of what an account sends.
+type SentCopies uint8
+
+// The zero value leaves it to the clients.
+const (
+	SentByClient SentCopies = iota
+	SentByServer            // and what a client files itself becomes the same message
+)
 
 // Alias is an address of ours that stands for another, of ours or elsewhere.
 type Alias struct {

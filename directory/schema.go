@@ -3,7 +3,7 @@ package directory
 const applicationID = 0x50486472 // "PHdr"
 
 // schema are the steps from each format of the database to the next; docs/FORMATS.md tells the same in words.
-func schema() []string { return []string{format1, format2} }
+func schema() []string { return []string{format1, format2, format3} }
 
 const format1 = `
 CREATE TABLE domain (
@@ -75,4 +75,8 @@ CREATE TABLE suppression (
   since   INTEGER NOT NULL,
   expires INTEGER NOT NULL              -- or 0
 ) WITHOUT ROWID;
+`
+
+const format3 = `
+ALTER TABLE account ADD COLUMN sent_copies INTEGER NOT NULL DEFAULT 0; -- SentCopies
 `

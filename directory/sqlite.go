@@ -175,10 +175,10 @@ func (s *SQLite) Accounts(ctx context.Context) iter.Seq2[Account, error] {
 	return rows(ctx, s, "SELECT "+accountColumns+" FROM account ORDER BY login", scanAccount)
 }
 
-const accountColumns = "id, login, created, disabled"
+const accountColumns = "id, login, created, disabled, sent_copies"
 
 func scanAccount(r *sqlite.Stmt) (Account, error) {
-	a := Account{ID: mail.AccountID(r.ColumnText(0)), Created: time.Unix(r.ColumnInt64(2), 0)}
+	a := Account{ID: mail.AccountID(r.ColumnText(0)), Created: time.Unix(r.ColumnInt64(2), 0), SentCopies: SentCopies(r.ColumnInt(4))}
 	if at := r.ColumnInt64(3); at != 0 {
 		a.Disabled = time.Unix(at, 0)
 	}
@@ -248,6 +248,11 @@ func (s *SQLite) SetDisabled(ctx context.Context, login mail.Address, at time.Ti
 		seconds = at.Unix()
 	}
 	return s.updateAccount(ctx, login, "UPDATE account SET disabled=? WHERE login=?", seconds)
+}
+
+// SetSentCopies is Directory.
+func (s *SQLite) SetSentCopies(ctx context.Context, login mail.Address, by SentCopies) error {
+	return s.updateAccount(ctx, login, "UPDATE account SET sent_copies=? WHERE login=?", int64(by))
 }
 
 func (s *SQLite) updateAccount(ctx context.Context, login mail.Address, query string, value any) error {

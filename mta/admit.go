@@ -26,8 +26,12 @@ func (s *session) admit(ctx context.Context, d *incoming) smtp.Reply {
 	if len(found.results) > 0 { // above our Received: it speaks of the message as it came here (RFC 8601 §4)
 		d.draft.Prepend(stage.AppendResults(nil, s.server.opts.Hostname, found.results))
 	}
-	size := d.draft.Size()
+	size, recipients := d.draft.Size(), len(env.To)
 	env.Once = s.once(d)
+	if err := s.spend(ctx, env); err != nil {
+		return s.failed(err)
+	}
+	s.keepCopy(d)
 	id, err := d.draft.Commit(ctx)
 	if errors.Is(err, spool.ErrRepeated) { // what was taken before is durable, too
 		s.server.metrics.Repeated.Add(1)
@@ -39,9 +43,9 @@ func (s *session) admit(ctx context.Context, d *incoming) smtp.Reply {
 	}
 	m := &s.server.metrics
 	m.Messages.Add(1)
-	m.Recipients.Add(int64(len(env.To)))
+	m.Recipients.Add(int64(recipients))
 	m.Octets.Add(size)
 	s.log.LogAttrs(ctx, slog.LevelInfo, "message accepted", slog.String("mid", id.String()), slog.String("from", env.From.String()),
-		slog.Int("recipients", len(env.To)), slog.Int64("octets", size), slog.String("with", env.Origin.Protocol), slog.Any("stages", verdicts(env.Verdicts)))
+		slog.Int("recipients", recipients), slog.Int64("octets", size), slog.String("with", env.Origin.Protocol), slog.Any("stages", verdicts(env.Verdicts)))
 	return reply(250, smtp.Enhanced{2, 0, 0}, "accepted as "+id.String())
 }

@@ -54,7 +54,7 @@ func (s *session) resolve(ctx context.Context, r *smtp.Rcpt) ([]mail.Recipient, 
 	}
 	res, err := s.server.opts.Directory.Resolve(ctx, r.To)
 	if errors.Is(err, directory.ErrNotLocal) && (s.mayRelay() || r.To == s.server.opts.Postmaster) {
-		return self, nil
+		return self, s.suppressed(ctx, r.To)
 	}
 	if err != nil {
 		return nil, err

@@ -81,6 +81,8 @@ var errorReplies = []struct {
 	{errHeaderForm, reply(554, smtp.Enhanced{5, 6, 0}, "the message begins with a folded line")},
 	{errHops, reply(554, smtp.Enhanced{5, 4, 6}, "too many hops: the message goes round")}, // RFC 5321 §6.3
 
+	{errSuppressed, reply(550, smtp.Enhanced{5, 1, 1}, "mail to this address came back for good before")},
+
 	{directory.ErrNotLocal, replyRelay},
 	{directory.ErrNoAddress, reply(550, smtp.Enhanced{5, 1, 1}, "no such user here")},
 	{directory.ErrNoAccount, reply(550, smtp.Enhanced{5, 1, 1}, "no such user here")},

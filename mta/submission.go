@@ -2,13 +2,18 @@ package mta
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"slices"
 	"strings"
 
+	"posthouse/directory"
+	"posthouse/mail"
 	"posthouse/mail/mime"
 )
 
@@ -91,4 +96,41 @@ func (s *session) once(d *incoming) string {
 		sum.Write([]byte{0})
 	}
 	return base64.RawURLEncoding.EncodeToString(sum.Sum(nil))
+}
+
+// spend counts a message of our user's against what may be sent in a day. One that is known afterwards to be sent again has counted, too.
+func (s *session) spend(ctx context.Context, env *mail.Envelope) error {
+	if s.account.ID == "" {
+		return nil
+	}
+	to := make([]mail.Address, len(env.To))
+	for i := range env.To {
+		to[i] = env.To[i].Address
+	}
+	return s.server.opts.Directory.Spend(ctx, s.account.ID, to)
+}
+
+// keepCopy adds our user's own copy of what is sent, with the Bcc fields that nobody else sees.
+func (s *session) keepCopy(d *incoming) {
+	env := d.draft.Envelope()
+	if s.account.SentCopies != directory.SentByServer || env.From.IsNull() {
+		return
+	}
+	env.Bcc = string(d.submitted.bcc)
+	env.To = append(env.To, mail.Recipient{Address: s.account.Login, Notify: mail.NotifyNever, Own: true})
+}
+
+// errSuppressed is an address that nothing is sent to any more.
+var errSuppressed = errors.New("mta: the address is on the suppression list")
+
+// suppressed tells our user at once what would come back later.
+func (s *session) suppressed(ctx context.Context, a mail.Address) error {
+	if s.account.ID == "" {
+		return nil
+	}
+	found, err := s.server.opts.Directory.Suppressed(ctx, a)
+	if err == nil && !found.Address.IsNull() {
+		err = fmt.Errorf("%w: %s", errSuppressed, found.Reason)
+	}
+	return err
 }

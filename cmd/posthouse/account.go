@@ -22,6 +22,8 @@ func newAccount() *cobra.Command {
 		newAccountVerb("remove", "Remove an account and all its mail", http.MethodDelete, ""),
 		newAccountVerb("disable", "Lock an account; its mail stays", http.MethodPost, "/disable"),
 		newAccountVerb("enable", "Unlock an account", http.MethodPost, "/enable"),
+		newAccountVerb("keep-sent", "File what an account sends in its Sent box; a copy that its client files becomes the same message", http.MethodPost, "/keep-sent"),
+		newAccountVerb("leave-sent", "Leave filing what an account sends to its clients", http.MethodPost, "/leave-sent"),
 		newAlias())
 }
 

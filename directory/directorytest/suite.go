@@ -122,6 +122,14 @@ func accounts(t *testing.T, d directory.Directory) {
 	}
 	_, err = d.Account(ctx, Address(t, "carol@configured.test"))
 	wants(t, err, directory.ErrNoAccount)
+
+	must(t, d.SetSentCopies(ctx, Address(t, "ALICE@configured.test"), directory.SentByServer))
+	wants(t, d.SetSentCopies(ctx, Address(t, "carol@configured.test"), directory.SentByServer), directory.ErrNoAccount)
+	for login, want := range map[string]directory.SentCopies{"alice@configured.test": directory.SentByServer, "bob@configured.test": directory.SentByClient} {
+		if got, err := authenticated(d, login, "secret of "+strings.Replace(login, "alice", "Alice", 1)); err != nil || got.SentCopies != want {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
 }
 
 func resolve(t *testing.T, d directory.Directory) {

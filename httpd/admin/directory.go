@@ -88,7 +88,8 @@ func (a *api) setPassword(r *http.Request) (any, error) {
 	return done{}, a.disconnect(r, who)
 }
 
-// switchAccount disables or enables an account; one that is disabled has no session left when it returns.
+// switchAccount disables or enables an account, or says who keeps copies of what it sends. One that is disabled has no session left when
+// it returns.
 func (a *api) switchAccount(r *http.Request) (any, error) {
 	who, err := login(r)
 	if err != nil {
@@ -103,7 +104,11 @@ func (a *api) switchAccount(r *http.Request) (any, error) {
 		}
 		return done{}, a.disconnect(r, who)
 	}
-	return nil, fmt.Errorf("%w: an account can be enabled and disabled", errRequest)
+	by, ok := map[string]directory.SentCopies{"keep-sent": directory.SentByServer, "leave-sent": directory.SentByClient}[r.PathValue("switch")]
+	if !ok {
+		return nil, fmt.Errorf("%w: an account has switches enable, disable, keep-sent and leave-sent", errRequest)
+	}
+	return done{}, a.Directory.SetSentCopies(r.Context(), who, by)
 }
 
 func (a *api) disconnect(r *http.Request, who mail.Address) error {
