@@ -144,7 +144,7 @@ func (h *house) openKeys() (err error) {
 func (h *house) openMover() (err error) {
 	h.mover, err = delivery.New(delivery.Options{
 		Hostname: h.hostname, Directory: h.directory, Store: h.store, Resolver: h.resolver, Port: h.delivery.Port, Routes: h.routes,
-		Retry: h.delivery.Retry, GiveUpAfter: h.delivery.GiveUpAfter, WarnAfter: h.delivery.WarnAfter, Sign: h.keys.sign,
+		Retry: h.delivery.Retry, GiveUpAfter: h.delivery.GiveUpAfter, WarnAfter: h.delivery.WarnAfter, SuppressFor: h.delivery.SuppressFor, Sign: h.keys.sign,
 		Postmaster: h.postmaster, Observe: h.observeDelivery(), Log: h.log,
 	})
 	return err
@@ -220,7 +220,7 @@ func (h *house) disconnect(id mail.AccountID) {
 func (h *house) mtaOptions(kind mta.Kind, l config.Listener) mta.Options {
 	return mta.Options{
 		Kind: kind, Hostname: h.hostname, Spool: h.spool, Directory: h.directory, Resolver: h.resolver, Signer: h.keys.signer,
-		Postmaster: h.postmaster, TLS: h.certs.Config(), AllowPlaintextAuth: l.AllowPlaintextAuth, RelayFrom: l.RelayFrom, DSN: true,
+		Postmaster: h.postmaster, TLS: h.certs.Config(), AllowPlaintextAuth: l.AllowPlaintextAuth, ShowClients: l.ShowClients, RelayFrom: l.RelayFrom, DSN: true,
 		Limits: mta.Limits{MessageSize: h.limits.MessageSize, Recipients: h.limits.Recipients}, Log: h.log,
 	}
 }

@@ -25,6 +25,7 @@ func (h *house) measure() error {
 		h.intake("sessions", "SMTP sessions open.", metrics.Gauge, func(m *mta.Metrics) float64 { return float64(m.Sessions.Load()) }),
 		h.intake("accepted_messages_total", "Messages accepted.", metrics.Counter, func(m *mta.Metrics) float64 { return float64(m.Messages.Load()) }),
 		h.intake("accepted_recipients_total", "Recipients accepted.", metrics.Counter, func(m *mta.Metrics) float64 { return float64(m.Recipients.Load()) }),
+		h.intake("repeated_messages_total", "Messages accepted that were known to be sent again.", metrics.Counter, func(m *mta.Metrics) float64 { return float64(m.Repeated.Load()) }),
 		h.intake("accepted_octets_total", "Octets accepted.", metrics.Counter, func(m *mta.Metrics) float64 { return float64(m.Octets.Load()) }),
 		h.outcomes("refused_total", "Refusals by stage or command.", (*mta.Metrics).Refused),
 		h.verdicts(),

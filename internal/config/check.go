@@ -104,7 +104,7 @@ func (p *parser) listeners(list []docListener) (out []Listener) {
 	taken := map[netip.AddrPort]int{}
 	for i, d := range list {
 		key := at("listener", i)
-		l := Listener{Protocol: d.Protocol, AllowPlaintextAuth: d.AllowPlaintextAuth}
+		l := Listener{Protocol: d.Protocol, AllowPlaintextAuth: d.AllowPlaintextAuth, ShowClients: d.ShowClients}
 		if !slices.Contains(Protocols(), d.Protocol) {
 			p.complain(key+".protocol", "%q is none of %s", d.Protocol, strings.Join(Protocols(), ", "))
 		}
@@ -122,6 +122,9 @@ func (p *parser) listeners(list []docListener) (out []Listener) {
 		}
 		if d.AllowPlaintextAuth && !slices.Contains([]string{"smtp", "submission", "imap"}, d.Protocol) {
 			p.complain(key+".allow_plaintext_auth", "it means nothing for %s; remove it", d.Protocol)
+		}
+		if d.ShowClients && !strings.HasPrefix(d.Protocol, "submission") {
+			p.complain(key+".show_clients", "it means nothing for %s; remove it", d.Protocol)
 		}
 		out = append(out, l)
 	}
@@ -186,6 +189,9 @@ func (p *parser) delivery(d docDelivery) (out Delivery) {
 	out.WarnAfter = p.duration("delivery.warn_after", d.WarnAfter)
 	if out.WarnAfter > out.GiveUpAfter {
 		p.complain("delivery.warn_after", "%s is later than give_up_after, %s; make it earlier", d.WarnAfter, d.GiveUpAfter)
+	}
+	if out.SuppressFor = -1; d.SuppressFor != "off" {
+		out.SuppressFor = p.duration("delivery.suppress_for", d.SuppressFor)
 	}
 	return out
 }

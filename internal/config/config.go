@@ -51,6 +51,7 @@ type Listener struct {
 	ProxyProtocolFrom  []netip.Prefix // networks that may send a PROXY header
 	RelayFrom          []netip.Prefix // smtp: networks that may relay without authentication
 	AllowPlaintextAuth bool
+	ShowClients        bool // submission: where users' clients are is in what they send
 }
 
 // Domain is one whose mail ends here.
@@ -84,6 +85,7 @@ type Delivery struct {
 	Retry       []time.Duration // the last repeats
 	GiveUpAfter time.Duration
 	WarnAfter   time.Duration
+	SuppressFor time.Duration // below 0: nothing is suppressed
 }
 
 // Limits bound what clients may ask for.
@@ -185,6 +187,7 @@ type docListener struct {
 	ProxyProtocolFrom  []string `toml:"proxy_protocol_from"`
 	RelayFrom          []string `toml:"relay_from"`
 	AllowPlaintextAuth bool     `toml:"allow_plaintext_auth"`
+	ShowClients        bool     `toml:"show_clients"`
 }
 
 type docDomain struct {
@@ -213,6 +216,7 @@ type docDelivery struct {
 	Retry       []string `toml:"retry"`
 	GiveUpAfter string   `toml:"give_up_after"`
 	WarnAfter   string   `toml:"warn_after"`
+	SuppressFor string   `toml:"suppress_for"`
 }
 
 type docLimits struct {
@@ -225,7 +229,7 @@ func defaults() document {
 	return document{
 		DataDir:  "/var/lib/posthouse",
 		TLS:      docTLS{Mode: "acme"},
-		Delivery: docDelivery{Port: 25, Retry: []string{"5m", "15m", "30m", "1h", "2h", "4h", "8h"}, GiveUpAfter: "120h", WarnAfter: "4h"},
+		Delivery: docDelivery{Port: 25, Retry: []string{"5m", "15m", "30m", "1h", "2h", "4h", "8h"}, GiveUpAfter: "120h", WarnAfter: "4h", SuppressFor: "336h"},
 		Limits:   docLimits{MessageSize: "50MB", Recipients: 1000},
 	}
 }

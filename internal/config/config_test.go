@@ -29,7 +29,7 @@ func TestShortestFileHasEveryDefault(t *testing.T) {
 	if c.TLS.Mode != "acme" || c.Delivery.Port != 25 || c.Limits.MessageSize != 50<<20 || c.Limits.Recipients != 1000 {
 		t.Errorf("%+v", c)
 	}
-	if d := c.Delivery; !slices.Equal(d.Retry[:2], []time.Duration{5 * time.Minute, 15 * time.Minute}) || d.GiveUpAfter != 120*time.Hour || d.WarnAfter != 4*time.Hour {
+	if d := c.Delivery; !slices.Equal(d.Retry[:2], []time.Duration{5 * time.Minute, 15 * time.Minute}) || d.GiveUpAfter != 120*time.Hour || d.WarnAfter != 4*time.Hour || d.SuppressFor != 14*24*time.Hour {
 		t.Errorf("%+v", d)
 	}
 }
@@ -63,6 +63,7 @@ port = 2525
 retry = ["1s", "2s"]
 give_up_after = "1h"
 warn_after = "1m"
+suppress_for = "off"
 [limits]
 message_size = "100KB"
 recipients = 100
@@ -107,6 +108,8 @@ func TestComplaintsNameLineAndFix(t *testing.T) {
 		"retry":                 {shortest + "[delivery]\nretry=[]\n", "f:7: delivery.retry: it needs"},
 		"duration":              {shortest + "[delivery]\nretry=[\"soon\"]\n", "f:7: delivery.retry: \"soon\" is not a duration"},
 		"short duration":        {shortest + "[delivery]\nretry=[\"1ms\"]\n", "f:7: delivery.retry: 1ms is not between"},
+		"suppress for":          {shortest + "[delivery]\nsuppress_for=\"never\"\n", "f:7: delivery.suppress_for: \"never\" is not a duration"},
+		"clients shown to whom": {shortest + "[[listener]]\nprotocol=\"smtp\"\naddress=\"[::]:25\"\nshow_clients=true\n", "f:9: listener[0].show_clients: it means nothing for smtp"},
 		"warn after give up":    {shortest + "[delivery]\nwarn_after=\"200h\"\n", "f:7: delivery.warn_after: 200h is later"},
 		"size":                  {shortest + "[limits]\nmessage_size=\"big\"\n", "f:7: limits.message_size: \"big\" is not a size"},
 		"recipients":            {shortest + "[limits]\nrecipients=10\n", "f:7: limits.recipients: 10 is not between"},
