@@ -108,6 +108,13 @@ func (in *input) more() error {
 	return err
 }
 
+// early reads what comes before anything is said; nothing, when the read's time is over first.
+func (in *input) early(r io.Reader) bool {
+	n, _ := r.Read(in.buf[in.w:]) // what is wrong with the connection, the next read finds too
+	in.w += n
+	return n > 0
+}
+
 // grow takes the next larger buffer, if there is one.
 func (in *input) grow() {
 	switch len(in.buf) {

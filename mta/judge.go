@@ -116,13 +116,21 @@ func (s *session) noteVerdict(name string, v *stage.Verdict) {
 
 // judgeConnect asks the stages before the greeting.
 func (s *session) judgeConnect(ctx context.Context) smtp.Reply {
-	return judge(s, &s.connected, s.stages().connect, func(st stage.ConnectStage) stage.Verdict { return st.Connect(ctx, &s.client) })
+	r := judge(s, &s.connected, s.stages().connect, func(st stage.ConnectStage) stage.Verdict { return st.Connect(ctx, &s.client) })
+	if r.Permanent() {
+		s.fault(s.doing)
+	}
+	return r
 }
 
 // judgeHello asks the stages about a greeting; what they said of an earlier one is forgotten.
 func (s *session) judgeHello(ctx context.Context, name string) smtp.Reply {
 	s.client.HELO, s.client.TLS, s.greeted = name, s.tls.names(), findings{}
-	return judge(s, &s.greeted, s.stages().hello, func(st stage.HelloStage) stage.Verdict { return st.Hello(ctx, &s.client) })
+	r := judge(s, &s.greeted, s.stages().hello, func(st stage.HelloStage) stage.Verdict { return st.Hello(ctx, &s.client) })
+	if r.Permanent() {
+		s.fault(s.doing)
+	}
+	return r
 }
 
 // judgeMail asks the stages about the sender of the transaction.

@@ -57,6 +57,10 @@ type Options struct {
 	MonitorDMARC bool
 	// Admission says which stages judge mail. Zero: those named there, as far as there is a Resolver, a Signer.
 	Admission Admission
+	// Clients remembers who connects, for all servers of a house. nil: nobody is remembered.
+	Clients *Clients
+	// Tarpit lets clients that err wait.
+	Tarpit Tarpit
 	// Postmaster gets what is sent to "<postmaster>" without a domain (RFC 5321 §4.5.1). Zero: nobody does.
 	Postmaster mail.Address
 	// TLS offers STARTTLS, or is spoken from the start. nil: no TLS; Submissions need it.

@@ -28,6 +28,9 @@ func rcptTo(ctx context.Context, s *session, args []byte) answer {
 	targets, err := s.resolve(ctx, &r)
 	if err != nil {
 		s.log.Info("recipient refused", "to", r.To, "from", t.env.From, "err", err)
+		if errors.Is(err, directory.ErrNoAddress) || errors.Is(err, directory.ErrNoAccount) {
+			return s.nobody(replyTo(err))
+		}
 		return say(replyTo(err))
 	}
 	if len(t.env.To)+len(targets) > maxExpanded {

@@ -54,6 +54,8 @@ var (
 	replyClosing     = reply(421, smtp.Enhanced{4, 3, 2}, "shutting down, try again later")               // RFC 5321 §3.8
 	replyBarred      = reply(503, smtp.Enhanced{5, 5, 1}, "you were refused")                             // RFC 5321 §3.1
 	replyBusy        = reply(421, smtp.Enhanced{4, 3, 2}, "too many connections, try again later")
+	replyBanned      = reply(421, smtp.Enhanced{4, 7, 0}, "not from your network now, try again later")
+	replyOften       = reply(421, smtp.Enhanced{4, 7, 0}, "too many connections in a short time, try again later")
 	replyBusyFrom    = reply(421, smtp.Enhanced{4, 7, 0}, "too many connections from your network")
 	replyNoise       = reply(421, smtp.Enhanced{4, 7, 0}, "this is not SMTP")
 	replyStorage     = reply(421, smtp.Enhanced{4, 3, 0}, "no mail is taken now, try again later")

@@ -26,6 +26,7 @@ import (
 	"posthouse/internal/dns"
 	"posthouse/internal/transcript"
 	"posthouse/mail"
+	"posthouse/mta/stage"
 	"posthouse/spool"
 )
 
@@ -189,7 +190,34 @@ var settings = map[string]func(t testing.TB, o *Options, value string){
 	"errors":         func(t testing.TB, o *Options, v string) { o.Limits.Errors = number(t, v) },
 	"junk":           func(t testing.TB, o *Options, v string) { o.Limits.Junk = number(t, v) },
 	"auth-failures":  func(t testing.TB, o *Options, v string) { o.Limits.AuthFailures = number(t, v) },
-	"reference":      func(testing.TB, *Options, string) {}, // see TestScriptsAtReference
+	"stages":         func(_ testing.TB, o *Options, v string) { o.Admission.Strangers = strings.Fields(v) },
+	"greet-delay": func(t testing.TB, o *Options, v string) {
+		o.Admission.Greet = stage.Greet{Delay: time.Duration(number(t, v)) * time.Millisecond, Action: stage.Refuse}
+	},
+	"helo":             func(t testing.TB, o *Options, v string) { o.Admission.HELO = action(t, v) },
+	"iprev":            func(t testing.TB, o *Options, v string) { o.Admission.IPRev = action(t, v) },
+	"header-from":      func(t testing.TB, o *Options, v string) { o.Admission.Header.From = action(t, v) },
+	"header-eight-bit": func(t testing.TB, o *Options, v string) { o.Admission.Header.EightBit = action(t, v) },
+	"header-other":     func(t testing.TB, o *Options, v string) { o.Admission.Header.Other = action(t, v) },
+	"recipient":        func(t testing.TB, o *Options, v string) { o.Admission.Recipient = number(t, v) },
+	"faults": func(t testing.TB, o *Options, v string) {
+		o.Clients = NewClients(ClientsOptions{Faults: number(t, v), Ban: time.Hour})
+	},
+	"unknown": func(t testing.TB, o *Options, v string) {
+		o.Clients = NewClients(ClientsOptions{Unknown: number(t, v), Ban: time.Hour})
+	},
+	"connections": func(t testing.TB, o *Options, v string) {
+		o.Clients = NewClients(ClientsOptions{Connections: number(t, v)})
+	},
+	"reference": func(testing.TB, *Options, string) {}, // see TestScriptsAtReference
+}
+
+func action(t testing.TB, s string) stage.Action {
+	a, err := stage.ParseAction(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
 func number(t testing.TB, s string) int {
@@ -243,7 +271,7 @@ func TestScriptsInsideTLS(t *testing.T) {
 	transcript.RunDir(t, filepath.Join(scripts, "smtp"), func(t *testing.T, s *transcript.Script) transcript.Options {
 		t.Parallel()
 		o := scriptOptions(t, s)
-		if o.Kind == Submissions || s.Settings["sessions"]+s.Settings["network"] != "" {
+		if o.Kind == Submissions || s.Settings["sessions"]+s.Settings["network"]+s.Settings["faults"]+s.Settings["unknown"]+s.Settings["connections"]+s.Settings["greet-delay"] != "" {
 			t.Skip("it is TLS already, or refused before any handshake")
 		}
 		_, addr := start(t, o, func(l net.Listener) net.Listener { return tls.NewListener(l, testTLS(t)) })
@@ -280,6 +308,9 @@ func checkSpool(t *testing.T, s *transcript.Script, sp spool.Spool, vars map[str
 		}
 		n++
 		got.WriteString(summary(&e) + "\n")
+		if want := s.File(fmt.Sprintf("stages %d", n)); want != nil {
+			matches(t, fmt.Sprintf("stages %d", n), string(want), verdicts(e.Verdicts).LogValue().String(), vars)
+		}
 		if want := s.File(fmt.Sprintf("message %d", n)); want != nil {
 			matches(t, fmt.Sprintf("message %d", n), string(want), content(t, sp, e.ID), vars)
 		}
@@ -319,6 +350,9 @@ func summary(e *spool.Entry) string {
 	}
 	if !e.NotBefore.IsZero() {
 		fmt.Fprintf(&b, " held %s", e.NotBefore.Sub(e.Received).Round(time.Second))
+	}
+	if e.Quarantined {
+		b.WriteString(" quarantined")
 	}
 	fmt.Fprintf(&b, " with %s", e.Origin.Protocol)
 	if e.Origin.Login != "" {

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"posthouse/internal/limit"
 	"posthouse/mail"
 	"posthouse/mail/smtp"
 	"posthouse/mta/stage"
@@ -29,6 +30,7 @@ type Server struct {
 	strangers  *list // the stages for mail from outside
 	users      *list // those for mail of our users, and from RelayFrom
 	buffers    buffers
+	tarpit     chan struct{} // a place for each session that may wait in it; nil: none
 	metrics    Metrics
 	broken     atomic.Bool // the spool failed: no mail is taken until a restart
 
@@ -79,6 +81,9 @@ func NewServer(o Options) (*Server, error) {
 		closed:     make(chan struct{}),
 		sessions:   map[*session]struct{}{},
 		networks:   map[netip.Prefix]int{},
+	}
+	if o.Tarpit.Sessions > 0 {
+		s.tarpit = make(chan struct{}, o.Tarpit.Sessions)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for _, v := range verbs(s.traits) {
@@ -143,8 +148,13 @@ func (s *Server) isClosing() bool {
 // accept begins a session, or refuses the connection at once.
 func (s *Server) accept(conn net.Conn) {
 	sess := s.newSession(conn)
-	if refusal := s.add(sess); refusal.Code != 0 {
-		s.metrics.refused.add("connection")
+	refusal := s.opts.Clients.enter(sess.remote.Addr(), time.Now())
+	if refusal.Code == 0 {
+		refusal = s.add(sess)
+	}
+	if refusal.Code != 0 {
+		s.metrics.refused.add("connections")
+		s.opts.Log.Debug("connection refused", "kind", s.opts.Kind, "stage", "connections", "remote", sess.remote, "reply", refusal.Text)
 		s.refuseConn(conn, refusal.Append(nil))
 		return
 	}
@@ -166,7 +176,7 @@ func (s *Server) newSession(conn net.Conn) *session {
 		ap := addr.AddrPort()
 		sess.remote = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 	}
-	sess.client = stage.Client{Remote: sess.remote, Session: sess.id}
+	sess.client = stage.Client{Remote: sess.remote, Session: sess.id, TalksFirst: sess.talksFirst}
 	if addr, ok := conn.LocalAddr().(interface{ AddrPort() netip.AddrPort }); ok {
 		ap := addr.AddrPort()
 		sess.client.Local = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
@@ -196,11 +206,7 @@ func (sess *session) network() netip.Prefix {
 	if !addr.IsValid() || sess.trusted {
 		return netip.Prefix{}
 	}
-	bits := addr.BitLen()
-	if addr.Is6() {
-		bits = 64
-	}
-	return netip.PrefixFrom(addr, bits).Masked()
+	return limit.Network(addr)
 }
 
 // add puts a session on the list if there is room for it.

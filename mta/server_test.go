@@ -552,7 +552,7 @@ func TestSessionsComeBack(t *testing.T) {
 		}
 		waitFor(t, func() bool { return s.Metrics().Sessions.Load() == 0 })
 	}
-	if n := s.Metrics().Refused()["connection"]; n != 5 {
+	if n := s.Metrics().Refused()["connections"]; n != 5 {
 		t.Errorf("%d refused connections are counted", n)
 	}
 	if len(s.networks) != 0 {

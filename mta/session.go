@@ -40,6 +40,7 @@ type session struct {
 	// What they found of the connection, and of the greeting.
 	connected, greeted findings
 	barred             bool   // refused before the greeting: it may only quit
+	late               bool   // the replies that wait do so in the tarpit
 	doing              string // the verb or stage that is at work, for the metrics
 	// What was counted: errors and junk since the last message.
 	errors, junk, authFailures int
@@ -191,6 +192,7 @@ func (s *session) write(a answer) error {
 	}
 	if a.reply.Permanent() {
 		s.errors++
+		s.late = s.late || s.slow()
 	}
 	for _, r := range a.more {
 		s.out = r.Append(s.out)
@@ -205,6 +207,10 @@ func (s *session) write(a answer) error {
 func (s *session) flush() error {
 	if len(s.out) == 0 {
 		return nil
+	}
+	if s.late {
+		s.late = false
+		s.waitInTarpit()
 	}
 	err := s.raw.SetWriteDeadline(time.Now().Add(s.server.opts.Limits.WriteTime))
 	if err == nil {
@@ -296,6 +302,9 @@ func (s *session) end(err error) {
 			s.out = f.reply.Append(s.out)
 			break
 		}
+	}
+	if errors.Is(err, errNoise) || errors.Is(err, errTooMany) || errors.Is(err, errPipeline) {
+		s.fault(err.Error())
 	}
 	s.log.Log(context.Background(), level, "session ends", "why", err)
 	if s.flush() == nil && level == slog.LevelInfo {

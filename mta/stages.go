@@ -15,6 +15,12 @@ type Admission struct {
 	Strangers []string
 	// Users are the stages for mail of our users, and of the networks that we relay for; nil: originator, sign.
 	Users []string
+
+	Greet     stage.Greet
+	HELO      stage.Action // on a name that is certainly false
+	IPRev     stage.Action // on an address without a valid name
+	Header    stage.Sanity
+	Recipient int // messages an hour for one recipient; 0: any number
 }
 
 // maker makes the stages of a name.
@@ -27,6 +33,21 @@ type maker struct {
 // makers is the table of all stages. A stage whose means the server was not given (no resolver, no keys) is not there.
 func makers() []maker {
 	return []maker{
+		{name: "greet", make: func(o *Options) []stage.Stage { return []stage.Stage{o.Admission.Greet} }},
+		{name: "helo", make: func(o *Options) []stage.Stage {
+			return []stage.Stage{stage.HELO{Hostname: o.Hostname, Action: o.Admission.HELO}}
+		}},
+		{name: "iprev", make: asking(func(o *Options) stage.Stage {
+			return stage.IPRev{Resolver: o.Resolver, Action: o.Admission.IPRev}
+		})},
+		{name: "recipient", make: func(o *Options) []stage.Stage {
+			if o.Admission.Recipient == 0 {
+				return nil
+			}
+			return []stage.Stage{stage.NewRecipient(o.Admission.Recipient)}
+		}},
+		{name: "loop", make: func(*Options) []stage.Stage { return []stage.Stage{stage.Loop{}} }},
+		{name: "header", make: func(o *Options) []stage.Stage { return []stage.Stage{o.Admission.Header} }},
 		{name: "spf", make: asking(func(o *Options) stage.Stage { return stage.SPF{Resolver: o.Resolver, Hostname: o.Hostname} })},
 		{name: "dkim", make: asking(func(o *Options) stage.Stage { return stage.DKIM{Resolver: o.Resolver} })},
 		{name: "dmarc", after: []string{"spf", "dkim"}, make: asking(func(o *Options) stage.Stage {

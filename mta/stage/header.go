@@ -17,6 +17,10 @@ type Header struct {
 	MessageID  string   // without its angle brackets; empty: there is none
 	Received   int      // how many such fields: hops
 	from       [][]byte // the values of the From fields, copied
+
+	dates, messageIDs int      // how many such fields
+	deliveredTo       []string // the values of the Delivered-To fields
+	eightBit          bool     // an octet above 127 in any field
 }
 
 // noted are the fields that a Header looks at.
@@ -27,9 +31,18 @@ var noted = map[string]func(h *Header, value []byte){
 		}
 		h.from = append(h.from, bytes.Clone(value))
 	},
-	"date":     func(h *Header, _ []byte) { h.HasDate = true },
+	"date": func(h *Header, _ []byte) {
+		h.HasDate = true
+		h.dates++
+	},
+	"delivered-to": func(h *Header, value []byte) {
+		if len(h.deliveredTo) < maxDelivered {
+			h.deliveredTo = append(h.deliveredTo, strings.Trim(string(value), " \t\r\n<>"))
+		}
+	},
 	"received": func(h *Header, _ []byte) { h.Received++ },
 	"message-id": func(h *Header, value []byte) {
+		h.messageIDs++
 		if h.MessageID == "" {
 			id := bytes.Trim(bytes.TrimSpace(value), "<>")
 			h.MessageID = strings.ToValidUTF8(string(id[:min(len(id), maxMessageID)]), "?")
@@ -37,10 +50,14 @@ var noted = map[string]func(h *Header, value []byte){
 	},
 }
 
-const maxFromFields = 10 // more say nothing new: one is too many already
+const (
+	maxFromFields = 10  // more say nothing new: one is too many already
+	maxDelivered  = 100 // Delivered-To fields that are looked at
+)
 
 // Note takes a field into account.
 func (h *Header) Note(f mime.Field) {
+	h.eightBit = h.eightBit || bytes.ContainsFunc(f.Raw, func(r rune) bool { return r >= 0x80 })
 	var name [16]byte
 	if len(f.Name) > len(name) {
 		return

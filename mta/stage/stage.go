@@ -81,6 +81,10 @@ type Client struct {
 	HELO          string         // empty: it has not greeted yet
 	TLS           TLS
 	Login         string // of the account, once it has authenticated
+	// TalksFirst waits before the greeting, and tells whether the client says something meanwhile. nil: it cannot be told.
+	TalksFirst func(wait time.Duration) bool
+
+	reverse reverse // what IPRev found; zero: nothing yet
 }
 
 // TLS is what is known of the session's encryption; the zero value is none.
@@ -102,6 +106,7 @@ type Message struct {
 	dkim []dkim.Signature
 
 	started chan spf.Answer // what Start of SPF promised; nil: nothing
+	reverse chan reverse    // what Start of IPRev promised; nil: nothing
 	work    sync.WaitGroup
 }
 
