@@ -25,9 +25,11 @@ func allowed() map[string]string {
 		"httpd":    "httpd spool mailbox directory mail",
 
 		// owners of state: they do not know each other
-		"spool":     "spool mail internal/db internal/vfs",
-		"mailbox":   "mailbox mail internal/db internal/vfs",
-		"directory": "directory crypto/password mail internal/db internal/lru",
+		"spool":          "spool mail internal/db internal/vfs",
+		"mailbox":        "mailbox mail internal/db internal/vfs",
+		"directory":      "directory crypto/password mail internal/db internal/lru",
+		"directory/sasl": "directory crypto/password mail internal/limit internal/lru",
+		"directory/oidc": "directory",
 
 		// leaves
 		"crypto":          "mail internal/dns",

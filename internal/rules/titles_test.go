@@ -107,6 +107,7 @@ func titles() map[int]string {
 		7504: "SMTP 521 and 556 Reply Codes",
 		7505: "A Null MX No Service Resource Record",
 		7517: "JSON Web Key (JWK)",
+		7518: "JSON Web Algorithms (JWA)",
 		7519: "JSON Web Token (JWT)",
 		7601: "Message Header Field for Indicating Message Authentication Status",
 		7628: "A Set of SASL Mechanisms for OAuth",

@@ -1,0 +1,116 @@
+package sasl
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"posthouse/directory"
+	"posthouse/internal/limit"
+	"posthouse/internal/lru"
+	"posthouse/mail"
+)
+
+// Limits of what the guard remembers.
+const (
+	maxSubjects   = 100_000             // of each of its tables
+	acquaintance  = 30 * 24 * time.Hour // of an account and a client network
+	forgetFailure = 24 * time.Hour
+)
+
+// guard makes those wait who guess. Failures count for the client's network and for the name, whether there is such an account or not;
+// and each alone makes wait, without a look at the password.
+//
+// An account must not be locked out by strangers who guess at it. So a name and a network that were once right together are acquainted:
+// their attempts count for the two of them only, apart from all others.
+type guard struct {
+	now     func() time.Time
+	clients *limit.Backoff[origin]
+	names   *limit.Backoff[origin]
+	pairs   *limit.Backoff[origin] // of the acquainted
+	known   *lru.Cache[origin, time.Time]
+}
+
+// subject is who tries to be whom.
+type subject struct {
+	name   string
+	client netip.Addr
+}
+
+// origin is a subject as it is counted: either part may be left out.
+type origin struct {
+	name    string
+	network netip.Prefix
+}
+
+func newGuard(now func() time.Time) *guard {
+	backoff := func(p limit.Patience) *limit.Backoff[origin] { return limit.NewBackoff[origin](p, maxSubjects) }
+	return &guard{
+		now: now,
+		// Many may share an address, and some of them have a program with an old password.
+		clients: backoff(limit.Patience{Free: 20, First: time.Second, Most: time.Hour, Forget: forgetFailure}),
+		// The longest wait is short: it is what a stranger can do to somebody on a journey. It leaves 288 guesses a day.
+		names: backoff(limit.Patience{Free: 10, First: time.Second, Most: 5 * time.Minute, Forget: forgetFailure}),
+		pairs: backoff(limit.Patience{Free: 10, First: time.Second, Most: 5 * time.Minute, Forget: forgetFailure}),
+		known: lru.New[origin, time.Time](maxSubjects),
+	}
+}
+
+// origin is how a subject is counted; names that are no addresses are all one.
+func (s subject) origin() origin {
+	o := origin{network: limit.Network(s.client)}
+	if s.name != "" {
+		o.name = "?"
+		if a, err := mail.ParseAddress(s.name); err == nil {
+			o.name = a.FoldLocal().String()
+		}
+	}
+	return o
+}
+
+// count is a place where an attempt counts.
+type count struct {
+	backoff *limit.Backoff[origin]
+	of      origin
+}
+
+// counts are where an attempt counts.
+func (g *guard) counts(o origin, now time.Time) (list []count) {
+	if _, ok := g.known.Get(o, func(until time.Time) bool { return now.Before(until) }); ok {
+		return []count{{g.pairs, o}}
+	}
+	if o.network.IsValid() {
+		list = append(list, count{g.clients, origin{network: o.network}})
+	}
+	if o.name != "" {
+		list = append(list, count{g.names, origin{name: o.name}})
+	}
+	return list
+}
+
+// attempt runs prove, unless the subject has to wait: ErrThrottled. It counts as failed from its beginning, so that many at once are no
+// more guesses than many one after another; what is not a wrong guess is taken back.
+func (g *guard) attempt(s subject, prove func() (directory.Account, error)) (directory.Account, error) {
+	o, now := s.origin(), g.now()
+	counts := g.counts(o, now)
+	undo := func(counts []count) {
+		for _, c := range counts {
+			c.backoff.Undo(c.of)
+		}
+	}
+	for i, c := range counts {
+		if c.backoff.Try(c.of, now) > 0 {
+			undo(counts[:i])
+			return directory.Account{}, ErrThrottled
+		}
+	}
+	who, err := prove()
+	if !errors.Is(err, directory.ErrCredentials) {
+		undo(counts)
+	}
+	if err == nil && o.name != "" && o.network.IsValid() {
+		g.known.Put(o, now.Add(acquaintance))
+		g.pairs.Forget(o)
+	}
+	return who, err
+}
