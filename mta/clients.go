@@ -137,14 +137,14 @@ func (c *Clients) Lift(network netip.Prefix) error {
 
 // fault notes something that the session's client did wrong by itself, whatever mail it may have been given to relay.
 func (s *session) fault(why string) {
-	if s.server.opts.Clients.count(misbehaving, s.remote.Addr()) {
+	if !s.isUnnamed() && s.server.opts.Clients.count(misbehaving, s.remote.Addr()) {
 		s.log.Warn("client banned", "why", misbehaving, "last", why)
 	}
 }
 
 // nobody is the answer to a recipient that is nobody here. Who asks for too many of them wants to know who is.
 func (s *session) nobody(r smtp.Reply) answer {
-	if s.account.ID != "" || s.trusted || !s.server.opts.Clients.count(harvesting, s.remote.Addr()) {
+	if s.account.ID != "" || s.trusted || s.isUnnamed() || !s.server.opts.Clients.count(harvesting, s.remote.Addr()) {
 		return say(r)
 	}
 	s.log.Warn("client banned", "why", harvesting)

@@ -38,6 +38,9 @@ func extensions() []extension {
 		futureRelease(),
 		priorities(),
 		limits(),
+		remoteQueue(),
+		xclient(),
+		xforward(),
 		startTLS(),
 		authentication(),
 	}

@@ -76,6 +76,8 @@ func fuzzServer(t testing.TB, kind Kind) *Server {
 	}
 	o := testOptions(t)
 	o.Kind, o.TLS, o.AllowPlaintextAuth, o.DSN = kind, nil, true, true
+	o.XClientFrom, o.Queues = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, []string{"south.test"}
+	o.QueuesFor = o.XClientFrom
 	o.Limits = Limits{MessageSize: 1000, HeaderSize: 200, Recipients: 3, Errors: 1000, Junk: 1000, AuthFailures: 1000}
 	s, err := NewServer(o)
 	if err != nil {
@@ -93,6 +95,9 @@ func FuzzSession(f *testing.F) {
 		"BDAT 5\r\nab", "AUTH PLAIN =\r\n*\r\n", "\x00\r\n\r\n", "RSET\r\nRSET\nRSET\r\r\n", "*\r\nNOOP\r\n", "BDAT\r\nNOOP\r\n",
 		"MAIL FROM:<a\"b@c> ENVID=+0D\r\n", "RCPT TO:<postmaster>\r\nDATA\r\n", strings.Repeat("x", 3000) + "\r\nNOOP\r\n",
 		strings.Repeat("x", 3000) + "\r\n.\r\nNOOP\r\n", "EHLO d\r\nHELO e\r\nVRFY x\r\nLHLO f\r\n", "POST / HTTP/1.1\r\n",
+		"ETRN south.test\r\nETRN @south.test\r\nETRN #x\r\nHELP etrn\r\n", "EXPN all@south.test\r\n",
+		"XCLIENT ADDR=192.0.2.7 PORT=9 HELO=x LOGIN=bob@south.test\r\nNOOP\r\n", "XCLIENT ADDR=[UNAVAILABLE]\r\nEHLO x\r\nMAIL FROM:<a@b>\r\n",
+		"XFORWARD NAME=a+0Db ADDR=IPV6:::1\r\nXFORWARD SOURCE=LOCAL\r\nMAIL FROM:<> BY=60;R MT-PRIORITY=3\r\nXFORWARD NAME=x\r\n",
 	} {
 		for state := range states {
 			f.Add(state, int(MX), 7, []byte(s))

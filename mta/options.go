@@ -69,6 +69,11 @@ type Options struct {
 	AllowPlaintextAuth bool
 	// RelayFrom are networks whose clients may send to anywhere without AUTH, and are believed to be who they say. Empty: none.
 	RelayFrom []netip.Prefix
+	// XClientFrom are networks of proxies and filters that may say whose session or message it is, by XCLIENT and XFORWARD. Empty: none.
+	XClientFrom []netip.Prefix
+	// Queues are the domains, in canonical form, whose mail ETRN has us try at once, for our users and for QueuesFor. Empty: no ETRN.
+	Queues    []string
+	QueuesFor []netip.Prefix
 	// ShowClients puts the name and the address of our users' clients into the Received field. They are in the log in any case.
 	ShowClients bool
 	// DSN offers RFC 3461. Only where what is delivered or relayed is also reported as asked.

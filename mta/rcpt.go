@@ -65,6 +65,9 @@ func (s *session) resolve(ctx context.Context, r *smtp.Rcpt) ([]mail.Recipient, 
 	if res.Account == "" && len(res.Targets) == 0 {
 		return nil, directory.ErrNoAddress
 	}
+	if len(res.Targets) > 1 && r.Notify&mail.NotifySuccess != 0 { // who moves it tells the sender that they are several: RFC 3461 §5.2.7.3
+		return self, nil
+	}
 	if res.Account != "" { // ours to fold (RFC 5321 §2.4), so that the same mailbox named twice is one recipient
 		self[0].Address = r.To.FoldLocal()
 		return self, nil

@@ -22,7 +22,10 @@ var (
 	replyBye         = reply(221, smtp.Enhanced{2, 0, 0}, "goodbye")
 	replyStartTLS    = reply(220, smtp.Enhanced{2, 0, 0}, "begin TLS")
 	replyAuthOK      = reply(235, smtp.Enhanced{2, 7, 0}, "welcome")
-	replyHelp        = reply(214, smtp.Enhanced{2, 0, 0}, "see RFC 5321")
+	replyNoHelp      = reply(504, smtp.Enhanced{5, 5, 1}, "no such command")
+	replyInMail      = reply(503, smtp.Enhanced{5, 5, 1}, "not within a mail transaction")
+	replyNotThatNode = reply(459, smtp.Enhanced{4, 7, 1}, "not a node of this queue")       // RFC 1985 §5
+	replyNoQueue     = reply(458, smtp.Enhanced{4, 3, 0}, "unable to queue messages now")   // RFC 1985 §5
 	replyCannotSay   = reply(252, smtp.Enhanced{2, 5, 2}, "send mail and it will be tried") // RFC 5321 §7.3
 	replyUnknown     = reply(500, smtp.Enhanced{5, 5, 2}, "unknown command")
 	replyNotOffered  = reply(502, smtp.Enhanced{5, 5, 1}, "command not offered")

@@ -179,18 +179,23 @@ var settings = map[string]func(t testing.TB, o *Options, value string){
 	"show-clients":   func(_ testing.TB, o *Options, _ string) { o.ShowClients = true },
 	"monitor-dmarc":  func(_ testing.TB, o *Options, _ string) { o.MonitorDMARC = true },
 	"relay-from":     func(_ testing.TB, o *Options, v string) { o.RelayFrom = append(o.RelayFrom, netip.MustParsePrefix(v)) },
-	"postmaster":     func(_ testing.TB, o *Options, _ string) { o.Postmaster = mail.Address{} }, // none
-	"message-size":   func(t testing.TB, o *Options, v string) { o.Limits.MessageSize = int64(number(t, v)) },
-	"header-size":    func(t testing.TB, o *Options, v string) { o.Limits.HeaderSize = number(t, v) },
-	"recipients":     func(t testing.TB, o *Options, v string) { o.Limits.Recipients = number(t, v) },
-	"messages":       func(t testing.TB, o *Options, v string) { o.Limits.Messages = number(t, v) },
-	"hops":           func(t testing.TB, o *Options, v string) { o.Limits.Hops = number(t, v) },
-	"sessions":       func(t testing.TB, o *Options, v string) { o.Limits.Sessions = number(t, v) },
-	"network":        func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerNetwork = number(t, v) },
-	"errors":         func(t testing.TB, o *Options, v string) { o.Limits.Errors = number(t, v) },
-	"junk":           func(t testing.TB, o *Options, v string) { o.Limits.Junk = number(t, v) },
-	"auth-failures":  func(t testing.TB, o *Options, v string) { o.Limits.AuthFailures = number(t, v) },
-	"stages":         func(_ testing.TB, o *Options, v string) { o.Admission.Strangers = strings.Fields(v) },
+	"xclient-from": func(_ testing.TB, o *Options, v string) {
+		o.XClientFrom = append(o.XClientFrom, netip.MustParsePrefix(v))
+	},
+	"queues":        func(_ testing.TB, o *Options, v string) { o.Queues = strings.Fields(v) },
+	"queues-for":    func(_ testing.TB, o *Options, v string) { o.QueuesFor = append(o.QueuesFor, netip.MustParsePrefix(v)) },
+	"postmaster":    func(_ testing.TB, o *Options, _ string) { o.Postmaster = mail.Address{} }, // none
+	"message-size":  func(t testing.TB, o *Options, v string) { o.Limits.MessageSize = int64(number(t, v)) },
+	"header-size":   func(t testing.TB, o *Options, v string) { o.Limits.HeaderSize = number(t, v) },
+	"recipients":    func(t testing.TB, o *Options, v string) { o.Limits.Recipients = number(t, v) },
+	"messages":      func(t testing.TB, o *Options, v string) { o.Limits.Messages = number(t, v) },
+	"hops":          func(t testing.TB, o *Options, v string) { o.Limits.Hops = number(t, v) },
+	"sessions":      func(t testing.TB, o *Options, v string) { o.Limits.Sessions = number(t, v) },
+	"network":       func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerNetwork = number(t, v) },
+	"errors":        func(t testing.TB, o *Options, v string) { o.Limits.Errors = number(t, v) },
+	"junk":          func(t testing.TB, o *Options, v string) { o.Limits.Junk = number(t, v) },
+	"auth-failures": func(t testing.TB, o *Options, v string) { o.Limits.AuthFailures = number(t, v) },
+	"stages":        func(_ testing.TB, o *Options, v string) { o.Admission.Strangers = strings.Fields(v) },
 	"greet-delay": func(t testing.TB, o *Options, v string) {
 		o.Admission.Greet = stage.Greet{Delay: time.Duration(number(t, v)) * time.Millisecond, Action: stage.Refuse}
 	},
@@ -355,6 +360,9 @@ func summary(e *spool.Entry) string {
 		b.WriteString(" quarantined")
 	}
 	fmt.Fprintf(&b, " with %s", e.Origin.Protocol)
+	if a := e.Origin.Remote.Addr(); !a.IsLoopback() {
+		fmt.Fprintf(&b, " remote %s helo %s", a, e.Origin.HELO)
+	}
 	if e.Origin.Login != "" {
 		fmt.Fprintf(&b, " login %s", e.Origin.Login)
 	}

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -148,7 +147,10 @@ func (s *Server) isClosing() bool {
 // accept begins a session, or refuses the connection at once.
 func (s *Server) accept(conn net.Conn) {
 	sess := s.newSession(conn)
-	refusal := s.opts.Clients.enter(sess.remote.Addr(), time.Now())
+	var refusal smtp.Reply
+	if !sess.isUnnamed() {
+		refusal = s.opts.Clients.enter(sess.remote.Addr(), time.Now())
+	}
 	if refusal.Code == 0 {
 		refusal = s.add(sess)
 	}
@@ -174,21 +176,21 @@ func (s *Server) newSession(conn net.Conn) *session {
 	sess := &session{server: s, raw: conn, conn: conn, id: strconv.FormatUint(rand.Uint64(), 36)}
 	if addr, ok := conn.RemoteAddr().(interface{ AddrPort() netip.AddrPort }); ok {
 		ap := addr.AddrPort()
-		sess.remote = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+		sess.peer = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 	}
-	sess.client = stage.Client{Remote: sess.remote, Session: sess.id, TalksFirst: sess.talksFirst}
+	sess.client = stage.Client{Session: sess.id, TalksFirst: sess.talksFirst}
 	if addr, ok := conn.LocalAddr().(interface{ AddrPort() netip.AddrPort }); ok {
 		ap := addr.AddrPort()
 		sess.client.Local = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 	}
-	sess.trusted = slices.ContainsFunc(s.opts.RelayFrom, func(p netip.Prefix) bool { return p.Contains(sess.remote.Addr()) })
+	sess.setRemote(sess.peer)
 	return sess
 }
 
 // serveConn is one session from its greeting to its end.
 func (s *Server) serveConn(sess *session) {
 	defer s.remove(sess)
-	sess.log = s.opts.Log.With("kind", s.opts.Kind.String(), "sid", sess.id, "remote", sess.remote)
+	sess.log = s.logOf(sess)
 	defer func() {
 		if r := recover(); r != nil {
 			sess.log.Error("session panicked", "panic", r, "stack", string(debug.Stack()))
@@ -198,6 +200,11 @@ func (s *Server) serveConn(sess *session) {
 	sess.log.Debug("session begins")
 	sess.in.init(&s.buffers, sess.read)
 	sess.serve(s.ctx)
+}
+
+// logOf is the log of a session.
+func (s *Server) logOf(sess *session) *slog.Logger {
+	return s.opts.Log.With("kind", s.opts.Kind.String(), "sid", sess.id, "remote", sess.remote)
 }
 
 // network is whose sessions are counted together: an IPv4 address, an IPv6 /64; zero for those that are not counted.
@@ -236,13 +243,35 @@ func (s *Server) remove(sess *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, sess)
+	s.uncount(network)
+	s.metrics.Sessions.Add(-1)
+	s.done.Done()
+}
+
+// uncount takes a session off its network's; s.mu is held.
+func (s *Server) uncount(network netip.Prefix) {
 	if n := s.networks[network]; n > 1 {
 		s.networks[network] = n - 1
 	} else {
 		delete(s.networks, network)
 	}
-	s.metrics.Sessions.Add(-1)
-	s.done.Done()
+}
+
+// recount counts a session for another network, if there is room for it.
+func (s *Server) recount(from, to netip.Prefix) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if to == from {
+		return true
+	}
+	if to.IsValid() {
+		if s.networks[to] >= s.opts.Limits.SessionsPerNetwork {
+			return false
+		}
+		s.networks[to]++
+	}
+	s.uncount(from)
+	return true
 }
 
 // Shutdown stops accepting, ends sessions that wait for a command with 421, and lets the others finish what they were sent. When ctx

@@ -22,10 +22,11 @@ type session struct {
 	server  *Server
 	id      string
 	log     *slog.Logger
-	raw     net.Conn // never changes
-	conn    net.Conn // raw, or TLS over it
-	remote  netip.AddrPort
-	trusted bool // of RelayFrom
+	raw     net.Conn       // never changes
+	conn    net.Conn       // raw, or TLS over it
+	peer    netip.AddrPort // the other end of the connection
+	remote  netip.AddrPort // the client: the peer, or whom it says it speaks for
+	trusted bool           // of RelayFrom
 
 	in    input
 	out   []byte        // replies that wait
@@ -39,9 +40,10 @@ type session struct {
 	client  stage.Client      // what the stages see of the session
 	// What they found of the connection, and of the greeting.
 	connected, greeted findings
-	barred             bool   // refused before the greeting: it may only quit
-	late               bool   // the replies that wait do so in the tarpit
-	doing              string // the verb or stage that is at work, for the metrics
+	barred             bool     // refused before the greeting: it may only quit
+	late               bool     // the replies that wait do so in the tarpit
+	forwarded          *proxied // where the next message comes from, as a filter said; nil: it said nothing
+	doing              string   // the verb or stage that is at work, for the metrics
 	// What was counted: errors and junk since the last message.
 	errors, junk, authFailures int
 	mails                      int // MAIL commands that were good, since the session began
@@ -90,15 +92,27 @@ func (s *session) greet(ctx context.Context) (answer, error) {
 	if s.server.broken.Load() {
 		return answer{}, errNoRoom
 	}
+	return s.welcome(ctx), nil
+}
+
+// welcome greets a client that may come in.
+func (s *session) welcome(ctx context.Context) answer {
 	s.client.TLS, s.doing = s.tls.names(), "connect"
+	if s.isUnnamed() {
+		return say(s.greeting())
+	}
 	if r := s.judgeConnect(ctx); r.Temporary() {
 		r.Code = 421
-		return sayAll(r), nil
+		return sayAll(r)
 	} else if r.Code != 0 { // RFC 5321 §3.1: it hears 554, and every command but QUIT is answered 503
 		s.barred, r.Code = true, 554
-		return say(r), nil
+		return say(r)
 	}
-	return say(smtp.Reply{Code: 220, Text: s.server.opts.Hostname + " " + s.server.traits.service + " Posthouse"}), nil
+	return say(s.greeting())
+}
+
+func (s *session) greeting() smtp.Reply {
+	return smtp.Reply{Code: 220, Text: s.server.opts.Hostname + " " + s.server.traits.service + " Posthouse"}
 }
 
 // next reads one command and runs it.
@@ -324,6 +338,7 @@ func (s *session) linger() {
 }
 
 func (s *session) endTransaction() {
+	s.forwarded = nil
 	if s.tx != nil {
 		s.tx.close(s.log)
 		s.tx = nil

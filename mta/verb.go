@@ -45,7 +45,7 @@ func verbs(kind traits) []verb {
 		{"DATA", "RFC 5321 §4.1.1.4", needsNoArgument | needsHello | needsUser | needsMail, data},
 		{"RSET", "RFC 5321 §4.1.1.5", needsNoArgument | isJunk, rset},
 		{"VRFY", "RFC 5321 §4.1.1.6", isJunk, vrfy},
-		{"EXPN", "RFC 5321 §4.1.1.7", isJunk, vrfy},
+		{"EXPN", "RFC 5321 §4.1.1.7", isJunk, expn},
 		{"HELP", "RFC 5321 §4.1.1.8", isJunk, help},
 		{"NOOP", "RFC 5321 §4.1.1.9", isJunk, noop},
 		{"QUIT", "RFC 5321 §4.1.1.10", needsNoArgument, quit},
@@ -60,8 +60,7 @@ func verbs(kind traits) []verb {
 
 // notOffered are verbs that other servers have and we have nowhere: RFC 5321 §4.2.4 has them answered by 502.
 var notOffered = map[string]bool{
-	"ETRN": true, "ATRN": true, "TURN": true, "SEND": true, "SOML": true, "SAML": true,
-	"XCLIENT": true, "XFORWARD": true, "BURL": true,
+	"ATRN": true, "TURN": true, "SEND": true, "SOML": true, "SAML": true, "BURL": true,
 }
 
 // foreign are verbs of other protocols, whose senders would take our replies for their own.

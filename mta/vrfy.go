@@ -2,14 +2,63 @@ package mta
 
 import (
 	"context"
+	"errors"
+	"strings"
 
+	"posthouse/directory"
+	"posthouse/mail"
 	"posthouse/mail/smtp"
 )
 
-// vrfy is VRFY and EXPN: RFC 5321 §3.5. They tell nobody who is here (§7.3).
-func vrfy(_ context.Context, _ *session, args []byte) answer {
+// maxListed is how many targets of an alias EXPN tells.
+const maxListed = 100
+
+// vrfy is VRFY: RFC 5321 §3.5. It tells our users who is here, and nobody else (§7.3).
+func vrfy(ctx context.Context, s *session, args []byte) answer {
+	return say(s.tell(ctx, args, func(a mail.Address, _ []mail.Address) []mail.Address { return []mail.Address{a} }))
+}
+
+// expn is EXPN: RFC 5321 §3.5. It tells our users whom an alias stands for.
+func expn(ctx context.Context, s *session, args []byte) answer {
+	return say(s.tell(ctx, args, func(a mail.Address, targets []mail.Address) []mail.Address {
+		if len(targets) == 0 {
+			return []mail.Address{a}
+		}
+		return targets
+	}))
+}
+
+// tell answers a question about an address with what pick makes of it and of the targets it has as an alias.
+func (s *session) tell(ctx context.Context, args []byte, pick func(mail.Address, []mail.Address) []mail.Address) smtp.Reply {
 	if len(args) == 0 {
-		return say(replyTo(smtp.ErrSyntax))
+		return replyTo(smtp.ErrSyntax)
 	}
-	return say(replyCannotSay)
+	if s.account.ID == "" {
+		return replyCannotSay
+	}
+	// RFC 6531 §3.7.4.2: whoever asks with SMTPUTF8 can read such an answer.
+	text, utf8 := strings.CutSuffix(string(args), " SMTPUTF8")
+	a, err := mail.ParseAddress(strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(text), "<"), ">"))
+	if err != nil {
+		return replyTo(smtp.ErrPath)
+	}
+	res, err := s.server.opts.Directory.Resolve(ctx, a)
+	switch {
+	case errors.Is(err, directory.ErrNotLocal):
+		return replyCannotSay
+	case err != nil:
+		return replyTo(err)
+	}
+	list := pick(a, res.Targets)
+	if len(list) > maxListed {
+		return replyCannotSay
+	}
+	lines := make([]string, len(list))
+	for i, a := range list {
+		if a.NeedsUTF8() && !utf8 {
+			return replyNeedsUTF8
+		}
+		lines[i] = "<" + a.String() + ">"
+	}
+	return reply(250, smtp.Enhanced{2, 1, 5}, strings.Join(lines, "\n"))
 }

@@ -220,7 +220,8 @@ func (h *house) disconnect(id mail.AccountID) {
 func (h *house) mtaOptions(kind mta.Kind, l config.Listener) mta.Options {
 	return mta.Options{
 		Kind: kind, Hostname: h.hostname, Spool: h.spool, Directory: h.directory, Resolver: h.resolver, Signer: h.keys.signer,
-		Postmaster: h.postmaster, TLS: h.certs.Config(), AllowPlaintextAuth: l.AllowPlaintextAuth, ShowClients: l.ShowClients, RelayFrom: l.RelayFrom, DSN: true,
+		Postmaster: h.postmaster, TLS: h.certs.Config(), AllowPlaintextAuth: l.AllowPlaintextAuth, ShowClients: l.ShowClients, RelayFrom: l.RelayFrom,
+		XClientFrom: l.XClientFrom, Queues: l.ETRNDomains, QueuesFor: l.ETRNFrom, DSN: true,
 		Limits: mta.Limits{MessageSize: h.limits.MessageSize, Recipients: h.limits.Recipients}, Log: h.log,
 	}
 }

@@ -114,6 +114,11 @@ func fromConfig(ctx context.Context, c *config.Config, log *slog.Logger) (settin
 		}
 		s.accounts = append(s.accounts, directory.Declared{Login: address(key+".login", a.Login), Hash: a.PasswordHash})
 	}
+	for i := range s.listeners {
+		for k, name := range s.listeners[i].ETRNDomains {
+			s.listeners[i].ETRNDomains[k] = domain(fmt.Sprintf("listener[%d].etrn_domains", i), name)
+		}
+	}
 	for i, r := range c.Routes {
 		route, err := toRoute(r)
 		if err != nil {

@@ -120,6 +120,12 @@ func (p *parser) listeners(list []docListener) (out []Listener) {
 		if len(l.RelayFrom) > 0 && d.Protocol != "smtp" {
 			p.complain(key+".relay_from", "only a listener with protocol = \"smtp\" relays by network; remove it")
 		}
+		l.XClientFrom = p.networks(key+".xclient_from", d.XClientFrom)
+		if len(l.XClientFrom) > 0 && !takesMail(d.Protocol) {
+			p.complain(key+".xclient_from", "it means nothing for %s; remove it", d.Protocol)
+		}
+		l.ETRNDomains, l.ETRNFrom = d.ETRNDomains, p.networks(key+".etrn_from", d.ETRNFrom)
+		p.etrn(key, d)
 		if d.AllowPlaintextAuth && !slices.Contains([]string{"smtp", "submission", "imap"}, d.Protocol) {
 			p.complain(key+".allow_plaintext_auth", "it means nothing for %s; remove it", d.Protocol)
 		}
@@ -129,6 +135,20 @@ func (p *parser) listeners(list []docListener) (out []Listener) {
 		out = append(out, l)
 	}
 	return out
+}
+
+// takesMail tells the protocols by which mail comes in.
+func takesMail(protocol string) bool {
+	return slices.Contains([]string{"smtp", "submission", "submissions", "lmtp"}, protocol)
+}
+
+func (p *parser) etrn(key string, d docListener) {
+	switch {
+	case len(d.ETRNDomains) > 0 && !takesMail(d.Protocol):
+		p.complain(key+".etrn_domains", "it means nothing for %s; remove it", d.Protocol)
+	case len(d.ETRNFrom) > 0 && len(d.ETRNDomains) == 0:
+		p.complain(key+".etrn_from", "without etrn_domains there is nothing to ask for; give those, or remove it")
+	}
 }
 
 func (p *parser) networks(key string, list []string) (out []netip.Prefix) {

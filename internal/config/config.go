@@ -50,6 +50,9 @@ type Listener struct {
 	Address            netip.AddrPort
 	ProxyProtocolFrom  []netip.Prefix // networks that may send a PROXY header
 	RelayFrom          []netip.Prefix // smtp: networks that may relay without authentication
+	XClientFrom        []netip.Prefix // networks of proxies and filters that may use XCLIENT and XFORWARD
+	ETRNDomains        []string       // domains whose mail ETRN has tried at once
+	ETRNFrom           []netip.Prefix // networks that may use ETRN without authentication
 	AllowPlaintextAuth bool
 	ShowClients        bool // submission: where users' clients are is in what they send
 }
@@ -186,6 +189,9 @@ type docListener struct {
 	Address            string   `toml:"address"`
 	ProxyProtocolFrom  []string `toml:"proxy_protocol_from"`
 	RelayFrom          []string `toml:"relay_from"`
+	XClientFrom        []string `toml:"xclient_from"`
+	ETRNDomains        []string `toml:"etrn_domains"`
+	ETRNFrom           []string `toml:"etrn_from"`
 	AllowPlaintextAuth bool     `toml:"allow_plaintext_auth"`
 	ShowClients        bool     `toml:"show_clients"`
 }

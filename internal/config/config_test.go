@@ -45,6 +45,9 @@ protocol = "smtp"
 address = "0.0.0.0:25"
 proxy_protocol_from = ["192.0.2.1"]
 relay_from = ["127.0.0.0/8"]
+xclient_from = ["192.0.2.2"]
+etrn_domains = ["partner.example"]
+etrn_from = ["198.51.100.0/24"]
 allow_plaintext_auth = true
 [[account]]
 login = "you@example.com"
@@ -72,7 +75,8 @@ recipients = 100
 		t.Fatal(err)
 	}
 	l := c.Listeners[0]
-	if l.ProxyProtocolFrom[0].String() != "192.0.2.1/32" || l.RelayFrom[0].String() != "127.0.0.0/8" || !l.AllowPlaintextAuth {
+	if l.ProxyProtocolFrom[0].String() != "192.0.2.1/32" || l.RelayFrom[0].String() != "127.0.0.0/8" || !l.AllowPlaintextAuth ||
+		l.XClientFrom[0].String() != "192.0.2.2/32" || l.ETRNDomains[0] != "partner.example" || l.ETRNFrom[0].String() != "198.51.100.0/24" {
 		t.Errorf("%+v", l)
 	}
 	if len(c.Routes) != 2 || len(c.DNS.Servers) != 2 || c.Delivery.Port != 2525 || c.Limits.MessageSize != 100<<10 {
@@ -97,6 +101,9 @@ func TestComplaintsNameLineAndFix(t *testing.T) {
 		"address twice":         {shortest + "[[listener]]\nprotocol=\"smtp\"\naddress=\"[::]:25\"\n[[listener]]\nprotocol=\"imap\"\naddress=\"[::]:25\"\n", "f:11: listener[1].address: [::]:25 is also listener[0]'s"},
 		"network":               {shortest + "[[listener]]\nprotocol=\"smtp\"\naddress=\"[::]:25\"\nrelay_from=[\"here\"]\n", "f:9: listener[0].relay_from: \"here\" is not a network"},
 		"relay over imap":       {shortest + "[[listener]]\nprotocol=\"imap\"\naddress=\"[::]:25\"\nrelay_from=[\"::1\"]\n", "f:9: listener[0].relay_from: only a listener"},
+		"proxy of imap":         {shortest + "[[listener]]\nprotocol=\"imap\"\naddress=\"[::]:143\"\nxclient_from=[\"::1\"]\n", "f:9: listener[0].xclient_from: it means nothing for imap"},
+		"ETRN over imap":        {shortest + "[[listener]]\nprotocol=\"imap\"\naddress=\"[::]:143\"\netrn_domains=[\"a.b\"]\n", "f:9: listener[0].etrn_domains: it means nothing for imap"},
+		"ETRN for nothing":      {shortest + "[[listener]]\nprotocol=\"smtp\"\naddress=\"[::]:25\"\netrn_from=[\"::1\"]\n", "f:9: listener[0].etrn_from: without etrn_domains"},
 		"plaintext over lmtp":   {shortest + "[[listener]]\nprotocol=\"lmtp\"\naddress=\"[::]:24\"\nallow_plaintext_auth=true\n", "f:9: listener[0].allow_plaintext_auth: it means nothing"},
 		"domain without name":   {shortest + "[[domain]]\n", "f:6: domain[1]: a domain needs name"},
 		"account":               {shortest + "[[account]]\nlogin=\"x\"\n", "f:6: account[0]: an account needs"},
