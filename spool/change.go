@@ -120,13 +120,10 @@ func (s *SQLite) applyVerb(tx *db.Tx, e *Entry, v verb) (changed int, file bool,
 
 // replace writes a recipient's place in the queue if it is still where it was before.
 func replace(c *sqlite.Conn, id mail.ID, before, after Recipient) (bool, error) {
-	warned := int64(0)
-	if after.Warned {
-		warned = 1
-	}
-	err := prepare(c, `UPDATE recipient SET state = ?, due = ?, since = ?, attempts = ?, warned = ?
-		WHERE message = ? AND n = ? AND state = ? AND due = ?`).
-		int(int64(after.State)).int(nanos(after.Due)).int(nanos(after.Since)).int(int64(after.Attempts)).int(warned).
-		int(int64(id)).int(int64(before.N)).int(int64(before.State)).int(nanos(before.Due)).run()
+	err := prepare(c, `UPDATE recipient SET state = ?, due = ?, since = ?, attempts = ?, last_attempt = ?, warned = ?, last_reply = ?, sum = ?
+		WHERE message = ? AND n = ? AND state = ? AND due = ? AND attempts = ?`).
+		int(int64(after.State)).int(nanos(after.Due)).int(nanos(after.Since)).int(int64(after.Attempts)).int(nanos(after.LastAttempt)).
+		int(bit(after.Warned)).text(after.LastReply).sum(after.sum(id)).
+		int(int64(id)).int(int64(before.N)).int(int64(before.State)).int(nanos(before.Due)).int(int64(before.Attempts)).run()
 	return c.Changes() > 0, err
 }

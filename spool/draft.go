@@ -29,8 +29,9 @@ type draft struct {
 	body    []byte   // all of it, while file is nil
 	file    vfs.File // made when the body grows large
 	written int64
-	err     error // of a Write; sticky
-	closed  bool  // committed or aborted
+	sum     checksum // of what is in the file
+	err     error    // of a Write; sticky
+	closed  bool     // committed or aborted
 }
 
 // Create is Spool.
@@ -92,6 +93,7 @@ func (d *draft) toFile(p []byte) error {
 	if _, err := d.file.Write(p); err != nil {
 		return d.spool.storageError(err)
 	}
+	d.sum = d.sum.bytes(p)
 	return nil
 }
 
@@ -153,6 +155,7 @@ type sealed struct {
 	large        bool
 	envelope     []byte
 	destinations []string // of each recipient
+	contents     checksum // of the whole message
 	earlier      mail.ID  // the message that insert found under the same Envelope.Once; 0: none, and this one was stored
 }
 
@@ -189,11 +192,15 @@ func (d *draft) seal() (*sealed, error) {
 	if r.envelope, err = json.Marshal(&d.env); err != nil {
 		return nil, fmt.Errorf("spool: envelope: %w", err)
 	}
+	r.contents = messageSum(d.sum.bytes(d.body), d.prefix, r.envelope, int64(d.id), r.size(), bit(r.large))
 	for _, to := range d.env.To {
 		r.destinations = append(r.destinations, d.spool.opts.Destination(d.env.From, to))
 	}
 	return r, nil
 }
+
+// size is that of the whole message.
+func (r *sealed) size() int64 { return int64(len(r.prefix)) + r.written }
 
 func (d *draft) sync() error {
 	if err := d.file.Sync(); err != nil {
@@ -212,12 +219,8 @@ func (r *sealed) insert(tx *db.Tx) error {
 	if err := r.recall(tx, now); err != nil || r.earlier != 0 {
 		return err
 	}
-	large := int64(0)
-	if r.large {
-		large = 1
-	}
-	err := prepare(tx.Conn, "INSERT INTO message(id, size, large, envelope) VALUES(?, ?, ?, CAST(? AS TEXT))").
-		int(int64(r.id)).int(int64(len(r.prefix)) + r.written).int(large).blob(r.envelope).run()
+	err := prepare(tx.Conn, "INSERT INTO message(id, size, large, envelope, sum) VALUES(?, ?, ?, CAST(? AS TEXT), ?)").
+		int(int64(r.id)).int(r.size()).int(bit(r.large)).blob(r.envelope).sum(r.contents).run()
 	if err != nil {
 		return err
 	}
@@ -232,7 +235,7 @@ func (r *sealed) insert(tx *db.Tx) error {
 		tx.OnCommit(r.spool.bell.ring)
 	}
 	for n := range r.env.To {
-		if err := r.insertRecipient(tx, n, due.UnixNano()); err != nil {
+		if err := r.insertRecipient(tx, n, due); err != nil {
 			return err
 		}
 	}
@@ -250,8 +253,8 @@ func (r *sealed) recall(tx *db.Tx, now time.Time) error {
 		r.earlier = mail.ID(earlier)
 		return err
 	}
-	return prepare(tx.Conn, "INSERT OR REPLACE INTO once(key, message, time) VALUES(?, ?, ?)").
-		text(r.env.Once).int(int64(r.id)).int(now.UnixNano()).run()
+	return prepare(tx.Conn, "INSERT OR REPLACE INTO once(key, message, time, sum) VALUES(?, ?, ?, ?)").
+		text(r.env.Once).int(int64(r.id)).int(now.UnixNano()).sum(onceSum(r.env.Once, r.id, now.UnixNano())).run()
 }
 
 func (r *sealed) insertBody(tx *db.Tx) error {
@@ -264,19 +267,22 @@ func (r *sealed) insertBody(tx *db.Tx) error {
 	return q.blob(r.body).run()
 }
 
-func (r *sealed) insertRecipient(tx *db.Tx, n int, due int64) error {
-	to, own := &r.env.To[n], int64(0)
-	if to.Own {
-		own = 1
-	}
-	err := prepare(tx.Conn, `INSERT INTO recipient(message, n, state, due, epoch, since, attempts, last_attempt, warned, notify,
-		destination, address, original, last_reply, priority, own) VALUES(?, ?, 0, ?, 0, ?, 0, 0, 0, ?, ?, ?, ?, '', ?, ?)`).
-		int(int64(r.id)).int(int64(n)).int(due).int(due).int(int64(to.Notify)).
-		text(r.destinations[n]).text(to.Address.String()).text(to.Original).int(int64(r.env.Priority)).int(own).run()
-	if err != nil || slices.Contains(r.destinations[:n], r.destinations[n]) {
+func (r *sealed) insertRecipient(tx *db.Tx, n int, due time.Time) error {
+	to := Recipient{Recipient: r.env.To[n], N: n, Destination: r.destinations[n], Due: due, Since: due}
+	if err := insertRecipient(tx, &r.env, &to); err != nil || slices.Contains(r.destinations[:n], r.destinations[n]) {
 		return err
 	}
-	return r.spool.markDue(tx, lane{r.destinations[n], r.env.Priority}, due)
+	return r.spool.markDue(tx, lane{to.Destination, r.env.Priority}, nanos(due))
+}
+
+// insertRecipient adds a recipient's row, of any state but Leased.
+func insertRecipient(tx *db.Tx, e *mail.Envelope, r *Recipient) error {
+	return prepare(tx.Conn, `INSERT INTO recipient(message, n, state, due, epoch, since, attempts, last_attempt, warned, notify,
+		destination, address, original, last_reply, priority, own, sum)
+		VALUES(?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`).
+		int(int64(e.ID)).int(int64(r.N)).int(int64(r.State)).int(nanos(r.Due)).int(nanos(r.Since)).int(int64(r.Attempts)).
+		int(nanos(r.LastAttempt)).int(bit(r.Warned)).int(int64(r.Notify)).
+		text(r.Destination).text(r.Address.String()).text(r.Original).text(r.LastReply).int(int64(e.Priority)).int(bit(r.Own)).sum(r.sum(e.ID)).run()
 }
 
 func (s *SQLite) largePath(id mail.ID) string { return path.Join(s.large, id.String()) }

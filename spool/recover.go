@@ -105,11 +105,24 @@ func (s *SQLite) largeBodies() (map[mail.ID]bool, error) {
 
 // bury makes every recipient of a message dead that is not done.
 func (s *SQLite) bury(tx *db.Tx, id mail.ID) error {
-	now := time.Now()
-	err := prepare(tx.Conn, "UPDATE recipient SET state = 3, due = ?, last_reply = ? WHERE message = ? AND state < 3").
-		int(now.Add(s.opts.KeepDead).UnixNano()).text(bodyMissing).int(int64(id)).run()
-	if err != nil || tx.Changes() == 0 {
+	e, err := show(tx.Conn, id)
+	if err != nil {
 		return err
+	}
+	now, buried := time.Now(), false
+	for _, before := range e.Recipients {
+		if before.State >= Dead {
+			continue
+		}
+		after := before
+		after.State, after.Due, after.LastReply = Dead, now.Add(s.opts.KeepDead), bodyMissing
+		if _, err := replace(tx.Conn, id, before, after); err != nil {
+			return err
+		}
+		buried = true
+	}
+	if !buried {
+		return nil
 	}
 	_, err = s.conclude(tx, id, []Event{{now, eventFailed, wholeMessage, bodyMissing}})
 	return err

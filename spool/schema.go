@@ -93,6 +93,12 @@ CREATE INDEX destination_due ON destination(priority, due);
 INSERT INTO destination SELECT destination, priority, min(due) FROM recipient WHERE state = 0 GROUP BY destination, priority;
 `, `
 ALTER TABLE recipient ADD COLUMN own INTEGER NOT NULL DEFAULT 0; -- 1: the sender's own copy
+`, `
+-- checksums, NULL in rows of an earlier format
+ALTER TABLE message ADD COLUMN sum INTEGER;
+ALTER TABLE recipient ADD COLUMN sum INTEGER;
+ALTER TABLE history ADD COLUMN sum INTEGER;
+ALTER TABLE once ADD COLUMN sum INTEGER;
 `}
 
 // query is a cached statement with its parameters bound in order. Errors wait for run or done.
@@ -130,6 +136,8 @@ func (q *query) blob(v []byte) *query {
 	}
 	return q
 }
+
+func (q *query) sum(v checksum) *query { return q.int(int64(v)) }
 
 // null binds NULL.
 func (q *query) null() *query {

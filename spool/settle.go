@@ -70,10 +70,14 @@ func (s *settlement) run(tx *db.Tx) error {
 		return err
 	}
 	now := time.Now()
+	places, err := s.places(tx)
+	if err != nil {
+		return err
+	}
 	events := make([]Event, 0, len(s.outcomes)+len(s.notices))
 	for i := range s.outcomes {
 		o := &s.outcomes[i]
-		if err := s.record(tx, o, now); err != nil {
+		if err := s.record(tx, places, o, now); err != nil {
 			return err
 		}
 		if o.Result == Retry {
@@ -144,30 +148,42 @@ func (s *settlement) giveBack(tx *db.Tx, to lane) error {
 		int(int64(s.lease.ID)).int(s.lease.Epoch).run()
 }
 
+// places are the recipients of the lease as they stand, by number.
+func (s *settlement) places(tx *db.Tx) (map[int]Recipient, error) {
+	places := make(map[int]Recipient, len(s.outcomes))
+	q := prepare(tx.Conn, "SELECT "+recipientColumns+" FROM recipient WHERE message = ? AND state IN (0, 1) AND epoch = ?").
+		int(int64(s.lease.ID)).int(s.lease.Epoch)
+	for q.next() {
+		_, r, err := scanRecipient(q.stmt)
+		if err != nil {
+			return nil, errors.Join(err, q.done())
+		}
+		places[r.N] = r
+	}
+	return places, q.done()
+}
+
 // record writes one recipient's outcome.
-func (s *settlement) record(tx *db.Tx, o *Outcome, now time.Time) error {
-	state, due := Done, int64(0)
-	switch o.Result {
-	case Retry:
-		state, due = Ready, nanos(o.Due)
-	case Failed:
-		state, due = Dead, now.Add(s.spool.opts.KeepDead).UnixNano()
-	}
-	warned := int64(0)
-	if o.Warned {
-		warned = 1
-	}
-	err := prepare(tx.Conn, `UPDATE recipient SET state = ?, due = ?, epoch = 0, attempts = attempts + 1, last_attempt = ?,
-		last_reply = ?, warned = max(warned, ?) WHERE message = ? AND n = ? AND state IN (0, 1) AND epoch = ?`).
-		int(int64(state)).int(due).int(now.UnixNano()).text(o.Reply).int(warned).
-		int(int64(s.lease.ID)).int(int64(o.N)).int(s.lease.Epoch).run()
-	if err != nil {
-		return err
-	}
-	if tx.Changes() == 0 {
+func (s *settlement) record(tx *db.Tx, places map[int]Recipient, o *Outcome, now time.Time) error {
+	r, ok := places[o.N]
+	if !ok {
 		return fmt.Errorf("%w: recipient %d of %v is not of the lease, or was named twice", ErrLeaseLost, o.N, s.lease.ID)
 	}
-	return nil
+	delete(places, o.N)
+	r.State, r.Due = Done, time.Time{}
+	switch o.Result {
+	case Retry:
+		r.State, r.Due = Ready, o.Due
+	case Failed:
+		r.State, r.Due = Dead, now.Add(s.spool.opts.KeepDead)
+	}
+	r.Attempts++
+	r.LastAttempt, r.LastReply = now, o.Reply
+	r.Warned = r.Warned || o.Warned
+	return prepare(tx.Conn, `UPDATE recipient SET state = ?, due = ?, epoch = 0, attempts = ?, last_attempt = ?, warned = ?, last_reply = ?,
+		sum = ? WHERE message = ? AND n = ?`).
+		int(int64(r.State)).int(nanos(r.Due)).int(int64(r.Attempts)).int(nanos(r.LastAttempt)).int(bit(r.Warned)).text(r.LastReply).
+		sum(r.sum(s.lease.ID)).int(int64(s.lease.ID)).int(int64(o.N)).run()
 }
 
 func (s *settlement) retry(tx *db.Tx, to lane, due time.Time) error {
@@ -201,32 +217,43 @@ func (s *SQLite) conclude(tx *db.Tx, id mail.ID, events []Event) (file bool, err
 	}
 	now := time.Now().UnixNano()
 	if pending != 0 {
-		return false, prepare(tx.Conn, "INSERT INTO history(message, time, events) VALUES(?, ?, CAST(? AS TEXT))").
-			int(int64(id)).int(now).blob(text).run()
+		return false, prepare(tx.Conn, "INSERT INTO history(message, time, events, sum) VALUES(?, ?, CAST(? AS TEXT), ?)").
+			int(int64(id)).int(now).blob(text).sum(historySum([]int64{int64(id), now, 0}, nil, text)).run()
 	}
-	err = prepare(tx.Conn, `INSERT INTO history(message, time, size, envelope, events)
-		SELECT id, ?, size, envelope, CAST(? AS TEXT) FROM message WHERE id = ?`).int(now).blob(text).int(int64(id)).run()
+	return s.leave(tx, id, text)
+}
+
+// leave ends a message: its history has its envelope from now on.
+func (s *SQLite) leave(tx *db.Tx, id mail.ID, events []byte) (file bool, err error) {
+	q := prepare(tx.Conn, "SELECT size, large, envelope FROM message WHERE id = ?").int(int64(id))
+	if !q.next() {
+		return false, errors.Join(q.done(), fmt.Errorf("%w: recipients without their message %v", ErrFailed, id))
+	}
+	size, large, envelope := q.stmt.ColumnInt64(0), q.stmt.ColumnInt64(1) != 0, q.bytes(2)
+	if err := q.done(); err != nil {
+		return false, err
+	}
+	now := time.Now().UnixNano()
+	err = prepare(tx.Conn, `INSERT INTO history(message, time, size, envelope, events, sum)
+		VALUES(?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?)`).
+		int(int64(id)).int(now).int(size).blob(envelope).blob(events).sum(historySum([]int64{int64(id), now, size}, envelope, events)).run()
 	if err != nil {
 		return false, err
 	}
-	return s.remove(tx, id)
+	return large, s.remove(tx, id)
 }
 
 // remove deletes a message's rows.
-func (s *SQLite) remove(tx *db.Tx, id mail.ID) (file bool, err error) {
-	large, _, err := prepare(tx.Conn, "SELECT large FROM message WHERE id = ?").int(int64(id)).number()
-	if err != nil {
-		return false, err
-	}
+func (s *SQLite) remove(tx *db.Tx, id mail.ID) error {
 	for _, sql := range []string{
 		"DELETE FROM recipient WHERE message = ?", "DELETE FROM body WHERE message = ?", "DELETE FROM message WHERE id = ?",
 	} {
 		if err := prepare(tx.Conn, sql).int(int64(id)).run(); err != nil {
-			return false, err
+			return err
 		}
 	}
 	tx.OnCommit(func() { s.recent.drop(id) })
-	return large != 0, nil
+	return nil
 }
 
 // Extend is Spool.

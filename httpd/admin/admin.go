@@ -43,6 +43,8 @@ type Options struct {
 	Disconnect func(mail.AccountID)
 	// Reload reads certificates anew. nil: there is nothing to reload.
 	Reload func(context.Context) error
+	// Verify looks for damage in everything that is stored. nil: there is nothing to look at.
+	Verify func(context.Context) iter.Seq2[Trouble, error]
 	// Zone are the DNS records to publish, as zone text. nil: there are none.
 	Zone    func() (string, error)
 	Version string
@@ -66,6 +68,7 @@ func New(o Options) http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]handler{
 		"GET /v1/version":                       a.version,
+		"GET /v1/verify":                        a.verify,
 		"POST /v1/reload":                       a.reload,
 		"GET /v1/dns":                           a.dns,
 		"GET /v1/queue":                         a.queue,
@@ -177,6 +180,19 @@ func (a *api) reload(r *http.Request) (any, error) {
 		return done{}, nil
 	}
 	return done{}, a.Reload(r.Context())
+}
+
+// Trouble is one thing in a store that is not as it was written.
+type Trouble struct {
+	Store   string `json:"store"` // spool, directory or accounts
+	Trouble string `json:"trouble"`
+}
+
+func (a *api) verify(r *http.Request) (any, error) {
+	if a.Verify == nil {
+		return list(func(func(any, error) bool) {}), nil
+	}
+	return many(a.Verify(r.Context()))
 }
 
 func (a *api) dns(*http.Request) (any, error) {

@@ -1,0 +1,227 @@
+package spool
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"posthouse/internal/db"
+	"posthouse/internal/testkit"
+	"posthouse/mail"
+)
+
+// stock is a spool with messages of every kind, closed, and what is in it.
+type stock struct {
+	dir    string
+	bodies map[mail.ID][]byte
+}
+
+func newStock(t *testing.T) *stock {
+	t.Helper()
+	k := &stock{t.TempDir(), make(map[mail.ID][]byte)}
+	s, err := OpenSQLite(Options{Dir: k.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range 120 {
+		size := []int{20, 300, 3000, 9000, 70_000}[i%5]
+		if i%40 == 7 {
+			size = MaxInlineBody + 1000
+		}
+		body := make([]byte, size)
+		for i := range body {
+			body[i] = "0123456789abcdef"[r.IntN(16)]
+		}
+		env := benchEnvelope(t)
+		env.Once, env.Priority = fmt.Sprint("name ", i), mail.Priority(i%3)
+		for n := range i % 4 {
+			env.To = append(env.To, mail.Recipient{Address: address(t, fmt.Sprintf("r%d@d%d.test", n, i%7)), Original: "rfc822;x@y.test"})
+		}
+		d, err := s.Create(t.Context(), env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Write(body); err != nil {
+			t.Fatal(err)
+		}
+		d.Prepend([]byte("Received: x\r\n"))
+		id, err := d.Commit(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.bodies[id] = append([]byte("Received: x\r\n"), body...)
+	}
+	jobs, err := s.Take(t.Context(), Want{Limit: 100, Lease: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, j := range jobs {
+		var outcomes []Outcome
+		for _, r := range j.Recipients {
+			outcomes = append(outcomes, Outcome{N: r.N, Result: Result(i % 3), Due: time.Now().Add(time.Hour), Reply: "a reply of " + j.Destination})
+		}
+		if err := s.Settle(t.Context(), j.Lease, outcomes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Change(t.Context(), Filter{To: "*@d3.test"}, Hold); err != nil {
+		t.Fatal(err)
+	}
+	for id := range k.bodies {
+		if _, err := s.Show(t.Context(), id); err != nil {
+			delete(k.bodies, id) // it left
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// copyTo makes a copy with one octet of one file changed.
+func (k *stock) copyTo(t *testing.T, dir, file string, at int64) {
+	t.Helper()
+	if err := os.CopyFS(dir, os.DirFS(k.dir)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, file), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b := make([]byte, 1)
+	if _, err := f.ReadAt(b, at); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= byte(1 << rand.IntN(8))
+	if _, err := f.WriteAt(b, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func verify(t *testing.T, dir string) (troubles []string) {
+	t.Helper()
+	if err := Verify(t.Context(), dir, func(trouble string) { troubles = append(troubles, trouble) }); err != nil {
+		return append(troubles, err.Error())
+	}
+	return troubles
+}
+
+// dump is all that the tables say, in order, but for what the next start sets anew.
+func dump(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := db.Inspect(t.Context(), filepath.Join(dir, databaseName), func(c *sqlite.Conn) error {
+		for _, sql := range []string{
+			"SELECT id, size, large, envelope, sum FROM message ORDER BY id", "SELECT message, prefix, body FROM body ORDER BY message",
+			"SELECT " + recipientColumns + ", priority, sum FROM recipient ORDER BY message, n", "SELECT * FROM history ORDER BY seq",
+			"SELECT key, message, time, sum FROM once ORDER BY key",
+		} {
+			q := prepare(c, sql)
+			for q.next() {
+				for i := range q.stmt.ColumnCount() {
+					fmt.Fprintf(&b, "%q ", q.bytes(i))
+				}
+				b.WriteByte('\n')
+			}
+			if err := q.done(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err.Error()
+	}
+	return b.String()
+}
+
+// TestBitRot changes one bit anywhere: what changes what is said is found, and everything else is saved.
+func TestBitRot(t *testing.T) {
+	k := newStock(t)
+	if troubles := verify(t, k.dir); len(troubles) > 0 {
+		t.Fatal(troubles)
+	}
+	before := dump(t, k.dir)
+	info, err := os.Stat(filepath.Join(k.dir, databaseName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, err := os.ReadDir(filepath.Join(k.dir, largeName))
+	if err != nil || len(large) == 0 {
+		t.Fatal(large, err)
+	}
+	rounds := 60
+	if testkit.CrashRounds(0) > 2 {
+		rounds = 2000
+	}
+	found, lost := 0, 0
+	for round := range rounds {
+		file, at := databaseName, rand.Int64N(info.Size())
+		switch {
+		case round < 20: // the file's header and the first page
+			at = int64(round * 7)
+		case round%10 == 0:
+			file, at = filepath.Join(largeName, large[round%len(large)].Name()), rand.Int64N(MaxInlineBody)
+		case round%3 == 0: // the head of a page
+			at = at/4096*4096 + rand.Int64N(12)
+		}
+		dir := t.TempDir()
+		damaged, saved := filepath.Join(dir, "damaged"), filepath.Join(dir, "saved")
+		k.copyTo(t, damaged, file, at)
+		troubles := verify(t, damaged)
+		if len(troubles) > 0 {
+			found++
+		} else if file != databaseName || dump(t, damaged) != before {
+			t.Errorf("octet %d of %s: not found", at, file)
+		}
+		lost += k.checkRepair(t, damaged, saved)
+		if t.Failed() {
+			t.Fatalf("octet %d of %s: %q", at, file, troubles)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d of %d changed bits mean something; %d messages lost with them", found, rounds, lost)
+}
+
+// checkRepair repairs, and checks that every message is in the new spool as it was, or was reported.
+func (k *stock) checkRepair(t *testing.T, damaged, saved string) (lost int) {
+	t.Helper()
+	var reports []string
+	done, err := Repair(t.Context(), damaged, saved, func(trouble string) { reports = append(reports, trouble) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if troubles := verify(t, saved); len(troubles) > 0 {
+		t.Errorf("the repaired spool is damaged: %q", troubles)
+	}
+	s, err := OpenSQLite(Options{Dir: saved})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	kept := 0
+	for id, want := range k.bodies {
+		if _, err := s.Show(t.Context(), id); err == nil {
+			if kept++; !bytes.Equal(read(t, s, id), want) {
+				t.Errorf("%v: another body", id)
+			}
+		} else if lost++; !strings.Contains(strings.Join(reports, "\n"), id.String()) {
+			t.Errorf("%v: gone without a word", id)
+		}
+	}
+	if kept != done.Messages || done.Lost != lost {
+		t.Errorf("%d kept, %d lost; it says %+v\n%s", kept, lost, done, strings.Join(reports, "\n"))
+	}
+	return lost
+}
