@@ -1,7 +1,6 @@
 package mta
 
 import (
-	"errors"
 	"iter"
 	"net/netip"
 	"slices"
@@ -18,7 +17,7 @@ const (
 
 // ClientsOptions say what is borne of one network: an IPv4 address, an IPv6 /64. Zero fields: anything.
 type ClientsOptions struct {
-	// Never are networks that are neither counted nor banned: those that are trusted, and the proxies in front of us, behind whose one
+	// Never are networks that are neither counted nor banned: those that are trusted, which do not wait for their greeting either, and the proxies in front of us, behind whose one
 	// address everybody is.
 	Never       []netip.Prefix
 	Connections int           // a minute
@@ -70,6 +69,9 @@ func (c *Clients) network(a netip.Addr) netip.Prefix {
 	return limit.Network(a)
 }
 
+// trusts tells a client that is not counted, and does not wait for its greeting.
+func (c *Clients) trusts(a netip.Addr) bool { return c != nil && !c.network(a).IsValid() }
+
 // enter is the reply to a client that is not let in; zero for the others. It is asked before a connection costs anything.
 func (c *Clients) enter(a netip.Addr, now time.Time) smtp.Reply {
 	network := c.network(a)
@@ -118,21 +120,18 @@ func (c *Clients) Bans() iter.Seq[Ban] {
 	}
 }
 
-// ErrNoBan is the answer to lifting a ban that is not there.
-var ErrNoBan = errors.New("mta: there is no such ban")
-
-// Lift ends the ban of a network, and forgets what led to it.
-func (c *Clients) Lift(network netip.Prefix) error {
+// Lift ends the ban of a network, and forgets what led to it. It tells whether there was one.
+func (c *Clients) Lift(network netip.Prefix) (lifted bool) {
 	network = limit.Network(network.Addr())
 	if _, ok := c.bans.Find(network, time.Now()); !ok {
-		return ErrNoBan
+		return false
 	}
 	now := time.Now()
 	for _, b := range c.budgets {
 		b.seen.Add(network, -b.seen.Count(network, now), now)
 	}
 	c.bans.Lift(network)
-	return nil
+	return true
 }
 
 // fault notes something that the session's client did wrong by itself, whatever mail it may have been given to relay.

@@ -221,16 +221,16 @@ func TestOrderOfStages(t *testing.T) {
 		{[]string{"spf", "spf"}, "spf is there twice"},
 		{[]string{"magic"}, `"magic" is none of the stages greet, helo`},
 	} {
-		for _, a := range []Admission{{Strangers: c.names}, {Users: c.names}} {
-			err := a.Check()
-			if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), c.want)) {
-				t.Errorf("%v: %v", c.names, err)
-			}
+		err := CheckStages(c.names)
+		if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%v: %v", c.names, err)
 		}
 	}
-	o := testOptions(t)
-	o.Admission.Users = []string{"magic"}
-	if _, err := NewServer(o); !errors.Is(err, ErrOptions) {
-		t.Errorf("%v", err)
+	for _, a := range []Admission{{Users: []string{"magic"}}, {Strangers: []string{"magic"}}} {
+		o := testOptions(t)
+		o.Admission = a
+		if _, err := NewServer(o); !errors.Is(err, ErrOptions) {
+			t.Errorf("%v", err)
+		}
 	}
 }

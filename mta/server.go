@@ -62,7 +62,7 @@ func NewServer(o Options) (*Server, error) {
 	if kinds[o.Kind].implicitTLS && o.TLS == nil {
 		return nil, fmt.Errorf("%w: %s needs TLS", ErrOptions, o.Kind)
 	}
-	if err := o.Admission.Check(); err != nil {
+	if err := errors.Join(CheckStages(o.Admission.Strangers), CheckStages(o.Admission.Users)); err != nil {
 		return nil, err
 	}
 	if o.Log == nil {
@@ -178,7 +178,7 @@ func (s *Server) newSession(conn net.Conn) *session {
 		ap := addr.AddrPort()
 		sess.peer = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 	}
-	sess.client = stage.Client{Session: sess.id, TalksFirst: sess.talksFirst}
+	sess.client = stage.Client{Session: sess.id}
 	if addr, ok := conn.LocalAddr().(interface{ AddrPort() netip.AddrPort }); ok {
 		ap := addr.AddrPort()
 		sess.client.Local = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())

@@ -78,8 +78,8 @@ func asking(one func(o *Options) stage.Stage) func(o *Options) []stage.Stage {
 	}
 }
 
-// check tells what is wrong with a list of stages.
-func check(names []string) error {
+// CheckStages tells what is wrong with a list of stages.
+func CheckStages(names []string) error {
 	table := makers()
 	for i, name := range names {
 		m := slices.IndexFunc(table, func(m maker) bool { return m.name == name })
@@ -100,14 +100,6 @@ func check(names []string) error {
 		}
 	}
 	return nil
-}
-
-// Check tells what is wrong with the lists of stages.
-func (a *Admission) Check() error {
-	if err := check(a.Strangers); err != nil {
-		return err
-	}
-	return check(a.Users)
 }
 
 // list are the stages of one kind of mail, by the phases that they take part in, each in order.

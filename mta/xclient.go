@@ -178,6 +178,9 @@ func (s *session) becomes(remote netip.AddrPort) smtp.Reply {
 
 // setRemote says who the client is.
 func (s *session) setRemote(remote netip.AddrPort) {
-	s.remote, s.client.Remote = remote, remote
+	s.remote, s.client.Remote, s.client.TalksFirst = remote, remote, s.talksFirst
+	if s.server.opts.Clients.trusts(remote.Addr()) {
+		s.client.TalksFirst = nil
+	}
 	s.trusted = slices.ContainsFunc(s.server.opts.RelayFrom, func(p netip.Prefix) bool { return p.Contains(remote.Addr()) })
 }

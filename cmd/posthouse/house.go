@@ -43,6 +43,7 @@ type settings struct {
 	routes     []delivery.Route
 	delivery   config.Delivery
 	limits     config.Limits
+	admission  admission
 	cost       password.Cost
 	log        *slog.Logger
 }
@@ -55,6 +56,7 @@ type house struct {
 	spool        *spool.SQLite
 	keys         *dkimKeys
 	mover        *delivery.Mover
+	clients      *mta.Clients
 	metrics      *metrics.Registry
 	doors        []door
 	imap         map[bool]*imapd.Server // by whether plaintext passwords are taken
@@ -66,7 +68,7 @@ type house struct {
 func openHouse(s settings) (*house, error) {
 	h := &house{settings: s, imap: map[bool]*imapd.Server{}, metrics: metrics.New()}
 	for _, build := range []func() error{
-		h.lockDir, h.openDirectory, h.openStore, h.openKeys, h.openMover, h.openSpool, h.openDoors, h.openControl, h.measure,
+		h.lockDir, h.openDirectory, h.openStore, h.openKeys, h.openMover, h.openSpool, h.openClients, h.openDoors, h.openControl, h.measure,
 	} {
 		if err := build(); err != nil {
 			return nil, errors.Join(err, h.close())
@@ -222,6 +224,7 @@ func (h *house) mtaOptions(kind mta.Kind, l config.Listener) mta.Options {
 		Kind: kind, Hostname: h.hostname, Spool: h.spool, Directory: h.directory, Resolver: h.resolver, Signer: h.keys.signer,
 		Postmaster: h.postmaster, TLS: h.certs.Config(), AllowPlaintextAuth: l.AllowPlaintextAuth, ShowClients: l.ShowClients, RelayFrom: l.RelayFrom,
 		XClientFrom: l.XClientFrom, Queues: l.ETRNDomains, QueuesFor: l.ETRNFrom, DSN: true,
-		Limits: mta.Limits{MessageSize: h.limits.MessageSize, Recipients: h.limits.Recipients}, Log: h.log,
+		Admission: h.admission.stages, MonitorDMARC: h.admission.monitor, Clients: h.clients, Tarpit: h.admission.tarpit,
+		Limits: mta.Limits{MessageSize: h.limits.MessageSize, Recipients: h.limits.Recipients, SessionsPerNetwork: h.admission.perNetwork}, Log: h.log,
 	}
 }

@@ -126,6 +126,7 @@ func fromConfig(ctx context.Context, c *config.Config, log *slog.Logger) (settin
 		}
 		s.routes = append(s.routes, route)
 	}
+	s.admission = toAdmission(c, func(key string, err error) { errs = append(errs, c.File.Errorf(key, "%v", err)) })
 	var err error
 	if s.resolver, err = dns.NewClient(dns.ClientOptions{Servers: c.DNS.Servers}); err != nil {
 		errs = append(errs, err)

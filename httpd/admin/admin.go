@@ -47,6 +47,7 @@ type Options struct {
 	Verify func(context.Context) iter.Seq2[Trouble, error]
 	// Zone are the DNS records to publish, as zone text. nil: there are none.
 	Zone    func() (string, error)
+	Bans    Bans
 	Version string
 	Log     *slog.Logger // nil: none
 }
@@ -76,6 +77,8 @@ func New(o Options) http.Handler {
 		"GET /v1/queue/{id}":                    a.queueShow,
 		"GET /v1/queue/{id}/content":            a.queueContent,
 		"POST /v1/queue/change/{verb}":          a.queueChange,
+		"GET /v1/bans":                          a.bans,
+		"DELETE /v1/bans":                       a.liftBan,
 		"GET /v1/trace":                         a.trace,
 		"GET /v1/domains":                       a.domains,
 		"POST /v1/domains":                      a.addDomain,

@@ -45,7 +45,7 @@ func newFixture(t *testing.T) *fixture {
 			t.Error(err)
 		}
 	})
-	f.handler = New(Options{Spool: f.spool, Directory: d, Store: f.store, Version: "test", Disconnect: func(id mail.AccountID) {
+	f.handler = New(Options{Spool: f.spool, Directory: d, Store: f.store, Version: "test", Bans: f.bans(), Disconnect: func(id mail.AccountID) {
 		f.disconnected = append(f.disconnected, id)
 	}})
 	return f

@@ -20,6 +20,7 @@ func statuses() []struct {
 		status int
 	}{
 		{errRequest, http.StatusBadRequest},
+		{errNoBan, http.StatusNotFound},
 		{mail.ErrAddress, http.StatusBadRequest},
 		{mail.ErrID, http.StatusBadRequest},
 		{spool.ErrNotFound, http.StatusNotFound},

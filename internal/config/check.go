@@ -76,6 +76,7 @@ func (p *parser) config(d document) *Config {
 	}
 	c.Delivery = p.delivery(d.Delivery)
 	c.Limits = p.limits(d.Limits)
+	c.Admission = p.admission(d.Admission)
 	return c
 }
 

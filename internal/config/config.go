@@ -33,6 +33,7 @@ type Config struct {
 	DNS        DNS
 	Delivery   Delivery
 	Limits     Limits
+	Admission  Admission
 	File       *File // where it came from, for further complaints
 }
 
@@ -174,6 +175,7 @@ type document struct {
 	DNS        docDNS        `toml:"dns"`
 	Delivery   docDelivery   `toml:"delivery"`
 	Limits     docLimits     `toml:"limits"`
+	Admission  docAdmission  `toml:"admission"`
 }
 
 type docTLS struct {
@@ -233,10 +235,11 @@ type docLimits struct {
 // defaults are right for most; the listeners are those of a mail server on all addresses.
 func defaults() document {
 	return document{
-		DataDir:  "/var/lib/posthouse",
-		TLS:      docTLS{Mode: "acme"},
-		Delivery: docDelivery{Port: 25, Retry: []string{"5m", "15m", "30m", "1h", "2h", "4h", "8h"}, GiveUpAfter: "120h", WarnAfter: "4h", SuppressFor: "336h"},
-		Limits:   docLimits{MessageSize: "50MB", Recipients: 1000},
+		DataDir:   "/var/lib/posthouse",
+		TLS:       docTLS{Mode: "acme"},
+		Delivery:  docDelivery{Port: 25, Retry: []string{"5m", "15m", "30m", "1h", "2h", "4h", "8h"}, GiveUpAfter: "120h", WarnAfter: "4h", SuppressFor: "336h"},
+		Limits:    docLimits{MessageSize: "50MB", Recipients: 1000},
+		Admission: defaultAdmission(),
 	}
 }
 

@@ -119,6 +119,12 @@ func TestComplaintsNameLineAndFix(t *testing.T) {
 		"clients shown to whom": {shortest + "[[listener]]\nprotocol=\"smtp\"\naddress=\"[::]:25\"\nshow_clients=true\n", "f:9: listener[0].show_clients: it means nothing for smtp"},
 		"warn after give up":    {shortest + "[delivery]\nwarn_after=\"200h\"\n", "f:7: delivery.warn_after: 200h is later"},
 		"size":                  {shortest + "[limits]\nmessage_size=\"big\"\n", "f:7: limits.message_size: \"big\" is not a size"},
+		"stage's key":           {shortest + "[admission.greet]\ndelai=\"1s\"\n", "f:7: admission.greet.delai: unknown key; did you mean delay?"},
+		"greet delay":           {shortest + "[admission.greet]\ndelay=\"1h\"\n", "f:7: admission.greet.delay: \"1h\" is not a duration between 0s and 1m0s"},
+		"tarpit delay":          {shortest + "[admission.tarpit]\ndelay=\"-1s\"\n", "f:7: admission.tarpit.delay: \"-1s\" is not"},
+		"action":                {shortest + "[admission.helo]\naction=\"hate\"\n", "f:7: admission.helo.action: \"hate\" is none of accept, tag"},
+		"negative bound":        {shortest + "[admission.connections]\nfaults=-1\n", "f:7: admission.connections.faults: -1 is not between 0"},
+		"trusted":               {shortest + "[admission]\ntrusted=[\"me\"]\n", "f:7: admission.trusted: \"me\" is not a network"},
 		"recipients":            {shortest + "[limits]\nrecipients=10\n", "f:7: limits.recipients: 10 is not between"},
 	} {
 		_, err := Parse("f", c.text)

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"math"
+
+	"posthouse/internal/config"
+	"posthouse/mta"
+	"posthouse/mta/stage"
+)
+
+// toAdmission gives the section its meaning: names of stages, and the words for actions, which the configuration has checked.
+func toAdmission(c *config.Config, complain func(key string, err error)) admission {
+	a := c.Admission
+	action := func(word string) stage.Action {
+		parsed, err := stage.ParseAction(word)
+		if err != nil {
+			complain("admission", err)
+		}
+		return parsed
+	}
+	out := admission{
+		stages: mta.Admission{
+			Strangers: a.Stages,
+			Users:     a.UserStages,
+			Greet:     stage.Greet{Delay: a.Greet.Delay, Action: action(a.Greet.Action)},
+			HELO:      action(a.HELO),
+			IPRev:     action(a.IPRev),
+			Recipient: a.Recipient,
+			Header:    stage.Sanity{From: action(a.Header.SeveralFrom), EightBit: action(a.Header.EightBit), Other: action(a.Header.Other)},
+		},
+		clients: mta.ClientsOptions{
+			Never: a.Trusted, Connections: a.Connections.PerMinute, Faults: a.Connections.Faults, Unknown: a.Connections.Unknown, Ban: a.Connections.Ban,
+		},
+		tarpit:     mta.Tarpit{After: a.Tarpit.After, Delay: a.Tarpit.Delay, Sessions: a.Tarpit.Sessions},
+		perNetwork: a.Connections.PerNetwork,
+		monitor:    a.Monitor,
+	}
+	if out.perNetwork == 0 {
+		out.perNetwork = math.MaxInt // no bound
+	}
+	if err := mta.CheckStages(a.Stages); err != nil {
+		complain("admission.stages", err)
+	}
+	if err := mta.CheckStages(a.UserStages); err != nil {
+		complain("admission.user_stages", err)
+	}
+	return out
+}
