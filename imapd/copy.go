@@ -57,7 +57,11 @@ func (c *copyCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return c.tell(s, applied.Results[0])
+	r, err := c.tell(s, applied.Results[0])
+	if err == nil && c.move {
+		r = s.highest(applied)
+	}
+	return r, err
 }
 
 // tell answers with the new UIDs. After MOVE they come before the EXPUNGE responses: RFC 9051 §6.4.8.

@@ -60,7 +60,8 @@ func (d dialect) appendSelected(b []byte, v *view, asked string) []byte {
 	}
 	b = wire.AppendNumber(append(b, "* OK [UIDVALIDITY "...), v.told.Box.UIDValidity)
 	b = wire.AppendNumber(append(b, "] UIDs valid\r\n* OK [UIDNEXT "...), v.told.Box.UIDNext)
-	b = append(b, "] Predicted next UID\r\n"...)
+	b = wire.AppendNumber(append(b, "] Predicted next UID\r\n* OK [HIGHESTMODSEQ "...), v.told.Box.ModSeq)
+	b = append(b, "] Highest mod-sequence\r\n"...)
 	if d.rev2 {
 		b = d.appendListed(b, v.told.Box, asked)
 	}
@@ -78,10 +79,7 @@ func (d dialect) appendCreated(b []byte, box mailbox.Box, asked string) []byte {
 // searchesPlainly tells whether SEARCH without RETURN is answered by a SEARCH response: RFC 9051 §6.4.4 has ESEARCH instead.
 func (d dialect) searchesPlainly() bool { return !d.rev2 }
 
-// appendClosed tells that the mailbox selected before is not any more: RFC 9051 §7.1 CLOSED.
+// appendClosed tells that the mailbox selected before is not any more, in both revisions: RFC 9051 §7.1 CLOSED, RFC 7162 §3.2.11.
 func (d dialect) appendClosed(b []byte) []byte {
-	if !d.rev2 {
-		return b
-	}
 	return append(b, "* OK [CLOSED] Previous mailbox is now closed\r\n"...)
 }

@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -34,12 +35,17 @@ func parseEnable(p *parser) (runner, error) {
 
 // run enables what can be, and passes over the rest: RFC 9051 §6.3.1.
 func (c *enableCommand) run(_ context.Context, s *session) (reply, error) {
+	var enabled []extension
 	b := append(s.out.Available(), "* ENABLED"...)
 	for _, e := range s.server.table.extensions {
 		if e.enable != nil && slices.Contains(c.names, imap.Cap(strings.ToUpper(e.name))) {
-			e.enable(s)
+			enabled = append(enabled, e)
 			b = append(append(b, ' '), e.name...)
 		}
 	}
-	return reply{}, s.out.Advance(append(b, "\r\n"...))
+	err := s.out.Advance(append(b, "\r\n"...))
+	for _, e := range enabled {
+		err = errors.Join(err, e.enable(s))
+	}
+	return reply{}, err
 }

@@ -49,15 +49,26 @@ func (c *expungeCommand) run(ctx context.Context, s *session) (reply, error) {
 		}
 		uids = s.view.uids(sel)
 	}
-	return reply{}, s.expunge(ctx, s.view, uids)
+	applied, err := s.expunge(ctx, s.view, uids)
+	if err != nil || applied.Results == nil || len(applied.Results[0].Source) == 0 {
+		return reply{}, err
+	}
+	return s.highest(applied), nil
 }
 
-func (s *session) expunge(ctx context.Context, v *view, uids mailbox.UIDSet) error {
-	if len(uids) == 0 {
-		return nil
+// highest is the reply to a command that took messages away: who knows of VANISHED hears up to where it knows (RFC 7162 §3.2.7).
+func (s *session) highest(applied mailbox.Applied) reply {
+	if !s.client.vanished {
+		return reply{}
 	}
-	_, err := s.account.Apply(ctx, mailbox.Expunge{Box: v.box, UIDs: uids})
-	return err
+	return done("HIGHESTMODSEQ " + strconv.FormatInt(int64(applied.ModSeq), 10))
+}
+
+func (s *session) expunge(ctx context.Context, v *view, uids mailbox.UIDSet) (applied mailbox.Applied, err error) {
+	if len(uids) == 0 {
+		return applied, nil
+	}
+	return s.account.Apply(ctx, mailbox.Expunge{Box: v.box, UIDs: uids})
 }
 
 // runClose expunges without telling, and deselects: RFC 9051 §6.4.1.
@@ -67,7 +78,7 @@ func runClose(ctx context.Context, s *session) (reply, error) {
 	if v.readOnly {
 		return reply{}, nil
 	}
-	err := s.expunge(ctx, v, mailbox.AllUIDs())
+	_, err := s.expunge(ctx, v, mailbox.AllUIDs())
 	if errors.Is(err, mailbox.ErrNoBox) { // It has no NO; and there is nothing left to expunge.
 		err = nil
 	}

@@ -12,6 +12,7 @@ type extension struct {
 	commands []command
 	sasl     []mechanism
 	fetch    []fetchItem
+	fetches  []fetchModifier
 	search   []searchKey
 	returns  []searchOption
 	status   []statusItem
@@ -20,7 +21,7 @@ type extension struct {
 	lists    []listOption
 	creates  []createParam
 	appends  []appendItem
-	enable   func(*session) // what ENABLE does; nil: it need not be enabled
+	enable   func(*session) error // what ENABLE does; nil: it need not be enabled
 }
 
 // extensions are all there are, in the order of CAPABILITY. (It is a function, since a variable would be an initialization cycle.)
@@ -49,6 +50,8 @@ func extensions() []extension {
 		esearch(),
 		searchRes(),
 		binary(),
+		condStore(),
+		qresync(),
 	}
 }
 
@@ -58,6 +61,7 @@ type table struct {
 	commands   map[string]*command
 	sasl       map[string]mechanism
 	fetch      map[string]fetchItem
+	fetches    map[string]fetchModifier
 	search     map[string]searchKey
 	returns    map[string]searchOption
 	status     map[string]statusItem
@@ -78,6 +82,7 @@ func newTable(all []extension) *table {
 	}
 	t.sasl = collect(all, func(e extension) []mechanism { return e.sasl })
 	t.fetch = collect(all, func(e extension) []fetchItem { return e.fetch })
+	t.fetches = collect(all, func(e extension) []fetchModifier { return e.fetches })
 	t.search = collect(all, func(e extension) []searchKey { return e.search })
 	t.returns = collect(all, func(e extension) []searchOption { return e.returns })
 	t.status = collect(all, func(e extension) []statusItem { return e.status })
@@ -106,12 +111,17 @@ type (
 	// selectParam is a parameter of SELECT and EXAMINE: RFC 4466 §2.2.
 	selectParam struct {
 		name  string
-		parse func(*parser) (func(*selectCommand), bool)
+		parse func(*parser, *selectCommand) bool
+	}
+	// fetchModifier is a modifier of FETCH: RFC 4466 §2.4.
+	fetchModifier struct {
+		name  string
+		parse func(*parser, *fetchCommand) bool
 	}
 	// storeModifier is a modifier of STORE: RFC 4466 §2.5.
 	storeModifier struct {
 		name  string
-		parse func(*parser) (func(*mailbox.SetFlags), bool)
+		parse func(*parser, *storeCommand) bool
 	}
 	// createParam is a parameter of CREATE: RFC 4466 §2.3.
 	createParam struct {
@@ -122,4 +132,5 @@ type (
 
 func (p selectParam) label() string   { return p.name }
 func (m storeModifier) label() string { return m.name }
+func (m fetchModifier) label() string { return m.name }
 func (p createParam) label() string   { return p.name }

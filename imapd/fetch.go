@@ -123,20 +123,45 @@ var macros = map[string][]fetcher{
 }
 
 type fetchCommand struct {
-	by    numbering
-	set   wire.Set
-	items []fetcher
+	by           numbering
+	set          wire.Set
+	items        []fetcher
+	changedSince mailbox.ModSeq // only messages that were changed after it; 0: all
+	changes      bool           // changedSince was given
+	vanished     bool           // and what has vanished since is told
 }
 
 func parseFetch(p *parser, by numbering) (runner, error) {
 	c := &fetchCommand{by: by}
-	if !(p.SP() && p.Set(&c.set) && p.SP() && p.fetchItems(&c.items) && p.End()) {
+	if !(p.SP() && p.Set(&c.set) && p.SP() && p.fetchItems(&c.items) && p.fetchModifiers(c) && p.End()) {
 		return nil, p.Err()
 	}
 	if by == byUID && !slices.Contains(c.items, fetcher(uidItem)) { // RFC 9051 §6.4.9: every answer has it.
 		c.items = slices.Insert(c.items, 0, fetcher(uidItem))
 	}
 	return c, nil
+}
+
+// fetchModifiers decodes the modifiers of RFC 4466 §2.4, if there are any.
+func (p *parser) fetchModifiers(c *fetchCommand) bool {
+	if p.AtEnd() {
+		return true
+	}
+	ok := p.SP() && p.List1(func() bool {
+		var name string
+		if !p.Label(&name) {
+			return false
+		}
+		modifier, known := p.table.fetches[name]
+		if !known {
+			return p.Refuse(errOption)
+		}
+		return modifier.parse(p, c)
+	})
+	if ok && c.vanished && !(c.changes && c.by == byUID) { // RFC 7162 §3.2.6
+		return p.Refuse(errVanished)
+	}
+	return ok
 }
 
 func (p *parser) fetchItems(items *[]fetcher) bool {
@@ -178,6 +203,9 @@ func (p *parser) namedItem(name string, items *[]fetcher) bool {
 
 func (c *fetchCommand) run(ctx context.Context, s *session) (reply, error) {
 	sel, err := s.view.resolve(c.set, c.by)
+	if err == nil {
+		sel, err = c.sinceThen(ctx, s, sel)
+	}
 	if err != nil {
 		return reply{}, err
 	}

@@ -45,6 +45,6 @@ func rev2() extension {
 		name: "IMAP4rev2", rfc: "RFC 9051",
 		fetch:  binaryItems(),
 		status: []statusItem{deletedItem()},
-		enable: func(s *session) { s.dialect = dialect{utf8: true, rev2: true} },
+		enable: func(s *session) error { s.dialect = dialect{utf8: true, rev2: true}; return nil },
 	}
 }

@@ -100,6 +100,9 @@ func (p *parser) searchCharset(c *searchCommand) bool {
 
 func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
 	found, err := selection(nil), c.refusal
+	if err == nil && c.program.modSeqs {
+		err = s.learnModSeqs()
+	}
 	if err == nil {
 		found, err = c.program.run(ctx, s)
 	}
@@ -145,6 +148,12 @@ func (c *searchCommand) writeNumbers(s *session, found selection) error {
 			return err
 		}
 	}
+	if c.program.modSeqs && len(found) > 0 { // RFC 7162 §3.1.5
+		b := wire.AppendNumber(append(s.out.Available(), " (MODSEQ "...), s.view.highest(found))
+		if err := s.out.Advance(append(b, ')')); err != nil {
+			return err
+		}
+	}
 	return s.out.WriteString("\r\n")
 }
 
@@ -176,6 +185,9 @@ func (c *searchCommand) appendResults(b []byte, s *session, found selection) []b
 	if asked&resultCount != 0 {
 		b = wire.AppendNumber(append(b, " COUNT "...), found.len())
 	}
+	if c.program.modSeqs && len(found) > 0 { // RFC 7162 §3.1.10: of what is told
+		b = wire.AppendNumber(append(b, " MODSEQ "...), s.view.highest(c.saved(found)))
+	}
 	return append(b, "\r\n"...)
 }
 
@@ -187,6 +199,7 @@ type program struct {
 	needles []needle            // strings that are looked for in bodies
 	prepare []func(*view) error // what depends on the mailbox
 	invalid bool                // a string was no UTF-8
+	modSeqs bool                // mod-sequences were asked for
 }
 
 // run finds the messages, looking at what is near first: at the view, then at facts, then at bodies.

@@ -5,6 +5,8 @@ import "context"
 type selectCommand struct {
 	name     string
 	readOnly bool
+	modSeqs  bool    // CONDSTORE
+	resync   *resync // QRESYNC; nil: none
 }
 
 func parseSelect(p *parser) (runner, error)  { return p.selectCommand(&selectCommand{}) }
@@ -28,11 +30,7 @@ func (p *parser) selectParams(c *selectCommand) bool {
 		if !known {
 			return p.Refuse(errOption)
 		}
-		apply, ok := param.parse(p)
-		if ok {
-			apply(c)
-		}
-		return ok
+		return param.parse(p, c)
 	})
 }
 
@@ -42,6 +40,9 @@ func (c *selectCommand) run(ctx context.Context, s *session) (reply, error) {
 		if err := s.write(s.dialect.appendClosed); err != nil {
 			return reply{}, err
 		}
+	}
+	if c.resync != nil && !s.client.vanished { // RFC 7162 §3.2.5
+		return reply{}, errQResync
 	}
 	name, err := s.dialect.name(c.name)
 	if err != nil {
@@ -55,8 +56,13 @@ func (c *selectCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	s.view = newView(now, c.readOnly)
-	if err := s.write(func(b []byte) []byte { return s.dialect.appendSelected(b, s.view, name) }); err != nil {
+	s.view = newView(now, c.readOnly, &s.client)
+	s.client.modSeqs = s.client.modSeqs || c.modSeqs
+	err = s.write(func(b []byte) []byte { return s.dialect.appendSelected(b, s.view, name) })
+	if err == nil && c.resync != nil {
+		err = c.resync.run(ctx, s)
+	}
+	if err != nil {
 		return reply{}, err
 	}
 	if c.readOnly {

@@ -31,6 +31,7 @@ type session struct {
 
 	tag     string // of the command that runs
 	dialect dialect
+	client  awareness
 	who     directory.Account
 	account mailbox.Account // nil before authentication
 	view    *view           // nil unless a mailbox is selected

@@ -13,7 +13,7 @@ type storeCommand struct {
 	set       wire.Set
 	change    flagChange
 	silent    bool
-	modifiers []func(*mailbox.SetFlags)
+	condition *mailbox.ModSeq // only messages that were not changed after it; nil: all
 }
 
 func parseStore(p *parser, by numbering) (runner, error) {
@@ -35,9 +35,7 @@ func (p *parser) storeModifiers(c *storeCommand) bool {
 		if !known {
 			return p.Refuse(errOption)
 		}
-		apply, ok := modifier.parse(p)
-		c.modifiers = append(c.modifiers, apply)
-		return ok
+		return modifier.parse(p, c)
 	}) && p.SP()
 }
 
@@ -84,11 +82,10 @@ func (c *storeCommand) run(ctx context.Context, s *session) (reply, error) {
 	if c.change.uids = s.view.uids(sel); c.change.uids == nil {
 		return reply{}, nil
 	}
-	mutation := c.change.mutation(s.view.box)
-	for _, modify := range c.modifiers {
-		modify(&mutation)
+	if c.condition != nil {
+		return c.runIf(ctx, s)
 	}
-	if _, err := s.account.Apply(ctx, mutation); err != nil {
+	if _, err := s.account.Apply(ctx, c.change.mutation(s.view.box)); err != nil {
 		return reply{}, err
 	}
 	if c.silent {

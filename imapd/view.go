@@ -23,10 +23,11 @@ type view struct {
 	told     *mailbox.Snapshot
 	store    *mailbox.Snapshot // the store's, that told was made of
 	saved    mailbox.UIDSet    // the search result variable "$": RFC 9051 §6.4.4.1
+	client   *awareness
 }
 
-func newView(now *mailbox.Snapshot, readOnly bool) *view {
-	return &view{box: now.Box.ID, readOnly: readOnly, told: now, store: now}
+func newView(now *mailbox.Snapshot, readOnly bool, client *awareness) *view {
+	return &view{box: now.Box.ID, readOnly: readOnly, told: now, store: now, client: client}
 }
 
 // span is positions from its first up to before its end.
@@ -273,6 +274,7 @@ type telling struct {
 	expunge bool           // EXPUNGE may be sent
 	echo    mailbox.UIDSet // messages whose flags are told even if they are as they were: of STORE
 	silent  *flagChange    // a change the client knows the outcome of: of STORE .SILENT
+	modSeqs mailbox.UIDSet // messages whose mod-sequences are told in any case: of STORE (UNCHANGEDSINCE)
 }
 
 // flagChange is what a command of the client's own did to flags.
@@ -301,7 +303,7 @@ func (c *flagChange) after(old mailbox.Flags, keywords []string) mailbox.Flags {
 
 // sync makes told what the store has now, as far as it may, and tells the client the difference: EXPUNGE, then EXISTS, then flags.
 func (v *view) sync(w *wire.Writer, now *mailbox.Snapshot, t telling) error {
-	if now == v.store && t.echo == nil && (!t.expunge || v.told == v.store) {
+	if now == v.store && t.echo == nil && t.modSeqs == nil && (!t.expunge || v.told == v.store) {
 		return nil
 	}
 	old, next := v.told, now
@@ -311,12 +313,8 @@ func (v *view) sync(w *wire.Writer, now *mailbox.Snapshot, t telling) error {
 		gone = nil
 	}
 	v.told, v.store = next, now
-	for i, pos := range gone {
-		b := append(w.Available(), "* "...)
-		b = strconv.AppendInt(b, int64(pos-i)+1, 10) // each one makes the numbers after it less: RFC 9051 §7.5.1
-		if err := w.Advance(append(b, " EXPUNGE\r\n"...)); err != nil {
-			return err
-		}
+	if err := v.tellGone(w, old, gone); err != nil {
+		return err
 	}
 	b := w.Available()
 	if next.Len() > old.Len()-len(gone) {
@@ -331,7 +329,27 @@ func (v *view) sync(w *wire.Writer, now *mailbox.Snapshot, t telling) error {
 	return v.tellFlags(w, old, t)
 }
 
-// tellFlags tells the flags that are not as the client knows them, and those of t.echo.
+// tellGone tells which messages are not there any more, by their positions in old.
+func (v *view) tellGone(w *wire.Writer, old *mailbox.Snapshot, gone []int) error {
+	if v.client.vanished && len(gone) > 0 { // RFC 7162 §3.2.10.2
+		var uids mailbox.UIDSet
+		for _, pos := range gone {
+			uids = uids.Append(old.At(pos).UID)
+		}
+		return w.Advance(append(appendUIDs(append(w.Available(), "* VANISHED "...), uids), "\r\n"...))
+	}
+	for i, pos := range gone {
+		b := append(w.Available(), "* "...)
+		b = strconv.AppendInt(b, int64(pos-i)+1, 10) // each one makes the numbers after it less: RFC 9051 §7.5.1
+		if err := w.Advance(append(b, " EXPUNGE\r\n"...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tellFlags tells the flags that are not as the client knows them, and those of t.echo. Who knows of mod-sequences hears of every new
+// one: RFC 7162 §3.1.
 func (v *view) tellFlags(w *wire.Writer, old *mailbox.Snapshot, t telling) error {
 	var err error
 	changed(old, v.told, func(was, is *mailbox.Message, pos int) bool {
@@ -339,12 +357,22 @@ func (v *view) tellFlags(w *wire.Writer, old *mailbox.Snapshot, t telling) error
 		if t.silent != nil && t.silent.uids.Contains(is.UID) {
 			known = t.silent.after(known, v.told.Keywords)
 		}
-		if known == is.Flags || t.echo.Contains(is.UID) {
+		switch {
+		case t.echo.Contains(is.UID) || known == is.Flags && !v.client.modSeqs || known == is.Flags && t.modSeqs.Contains(is.UID):
 			return true
+		case known == is.Flags:
+			err = w.Advance(v.appendModSeqData(w.Available(), pos, is))
+		default:
+			err = w.Advance(v.appendFlagData(w.Available(), pos, is))
 		}
-		err = w.Advance(v.appendFlagData(w.Available(), pos, is))
 		return err == nil
 	})
+	for pos, m := range v.each(v.positions(t.modSeqs)) {
+		if err != nil {
+			return err
+		}
+		err = w.Advance(v.appendModSeqData(w.Available(), pos, m))
+	}
 	for pos, m := range v.each(v.positions(t.echo)) {
 		if err != nil {
 			return err
@@ -361,5 +389,16 @@ func (v *view) appendFlagData(b []byte, pos int, m *mailbox.Message) []byte {
 	b = wire.AppendNumber(b, m.UID)
 	b = append(b, " FLAGS "...)
 	b = appendFlags(b, m.Flags, v.told.Keywords)
+	if v.client.modSeqs {
+		b = appendModSeq(append(b, ' '), m)
+	}
 	return append(b, ")\r\n"...)
+}
+
+// appendModSeqData tells the mod-sequence of a message whose flags the client knows.
+func (v *view) appendModSeqData(b []byte, pos int, m *mailbox.Message) []byte {
+	b = v.beginFetch(b, pos)
+	b = append(b, "UID "...)
+	b = wire.AppendNumber(b, m.UID)
+	return append(appendModSeq(append(b, ' '), m), ")\r\n"...)
 }

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"iter"
+	"slices"
 	"strconv"
 )
 
@@ -34,6 +35,47 @@ func (s UIDSet) Contains(uid UID) bool {
 		}
 	}
 	return lo < len(s) && s[lo].First <= uid
+}
+
+// NewUIDSet is the set of the UIDs of ranges, which may come in any order and overlap.
+func NewUIDSet(ranges ...UIDRange) UIDSet { return UIDSet(slices.Clone(ranges)).sorted() }
+
+// Intersect is what is in both sets.
+func (s UIDSet) Intersect(t UIDSet) (both UIDSet) {
+	for len(s) > 0 && len(t) > 0 {
+		if first, last := max(s[0].First, t[0].First), min(s[0].Last, t[0].Last); first <= last {
+			both = append(both, UIDRange{first, last})
+		}
+		if s[0].Last < t[0].Last {
+			s = s[1:]
+		} else {
+			t = t[1:]
+		}
+	}
+	return both
+}
+
+// Minus is what is in s and not in t.
+func (s UIDSet) Minus(t UIDSet) (rest UIDSet) {
+	for _, r := range s {
+		for len(t) > 0 && t[0].Last < r.First {
+			t = t[1:]
+		}
+		for k := 0; k < len(t) && t[k].First <= r.Last; k++ {
+			if r.First < t[k].First {
+				rest = append(rest, UIDRange{r.First, t[k].First - 1})
+			}
+			if t[k].Last >= r.Last {
+				r.Last, r.First = 0, 1 // nothing is left of it
+				break
+			}
+			r.First = t[k].Last + 1
+		}
+		if r.First <= r.Last {
+			rest = append(rest, r)
+		}
+	}
+	return rest
 }
 
 // Len is the number of members.
