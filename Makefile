@@ -47,8 +47,8 @@ fuzz: ## every fuzzer, each for FUZZTIME (20s)
 	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 		echo "$$p $$f"; go test -run xxx -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p; done; done
 
-crash: ## crashes at every sync point, and rounds of kill -9 with an audit, longer than in make test
-	POSTHOUSE_CRASH_ROUNDS=50 go test -count=1 -timeout 30m -v -run 'Crash|Kill' ./spool/... ./mailbox/... ./cmd/...
+crash: ## faults and power cuts at every operation, bit rot, kill -9 with an audit, a million messages: longer than in make test
+	POSTHOUSE_CRASH_ROUNDS=50 go test -count=1 -timeout 60m -v -run 'Crash|Kill|Cut|Dying|EveryOperation|BitRot|ManyQueued' ./spool/... ./mailbox/... ./cmd/...
 
 docs: ## docs/RFC.md and docs/LIMITS.md, from the code
 	go test -count=1 ./internal/rules -run 'Document$$' -update

@@ -145,7 +145,7 @@ func settleAll(b *testing.B, s Spool, n int) {
 }
 
 // million fills a spool with messages that are due, n to one destination and a hundred to others behind them.
-func million(b *testing.B, dir string, n int) {
+func million(b testing.TB, dir string, n int) {
 	b.Helper()
 	s, err := OpenSQLite(Options{Dir: dir})
 	if err != nil {

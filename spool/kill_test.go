@@ -31,7 +31,10 @@ func TestKilledAnywhere(t *testing.T) {
 		b.round(t)
 		b.audit(t)
 	}
-	t.Logf("%d rounds, %d acknowledged", rounds, b.acknowledged)
+	t.Logf("%d rounds, %d acknowledged, none lost; %d were being settled at a kill and are sent again", rounds, b.acknowledged, b.again)
+	if b.again > rounds {
+		t.Errorf("%d messages are sent again: the victim settles one at a time, and was killed %d times", b.again, rounds)
+	}
 }
 
 // selfDescribing is the body of a seed: one in eight is large.
@@ -104,6 +107,7 @@ type books struct {
 	state        map[mail.ID]string // the last that was said of it
 	seed         map[mail.ID]uint64
 	acknowledged int
+	again        int // delivered, as far as the victim knew, and not settled when it was killed
 }
 
 // round runs a victim and kills it after some of what it says.
@@ -180,6 +184,10 @@ func (b *books) audit(t *testing.T) {
 		}
 		if state == "settled" && there[id] {
 			t.Errorf("%v: settled, yet there", id)
+		}
+		if state == "settling" && there[id] {
+			b.again++
+			b.state[id] = "committed"
 		}
 		if !there[id] {
 			delete(b.state, id)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"testing"
+	"testing/synctest"
 	"time"
 
 	"posthouse/mail"
@@ -50,25 +52,41 @@ type lease struct {
 	until time.Time
 }
 
-// random compares random histories with the model: creates, takes, settles, extensions, operators, time and restarts.
+// random compares short random histories with the model.
 func random(h *house) {
 	for seed := range uint64(2) {
-		m := &model{house: h, seed: seed, rand: rand.New(rand.NewPCG(seed, 1)), bodies: make(map[mail.ID]string), messages: make(map[mail.ID][]recipient)}
-		steps := []func(){m.create, m.create, m.create, m.takeSome, m.takeSome, m.takeSome, m.settleOne, m.settleOne, m.settleOne,
-			m.extendOne, m.operate, m.wait, m.restart}
-		for range randomSteps {
-			steps[m.rand.IntN(len(steps))]()
-		}
-		m.compare()
-		m.change(m.count(spool.Leased), spool.Filter{States: []spool.State{spool.Leased}}, spool.Drop)
-		h.reopen()
-		for _, f := range []spool.State{spool.Ready, spool.Held, spool.Dead} {
-			_, err := h.Change(h.Context(), spool.Filter{States: []spool.State{f}}, spool.Drop)
-			h.check(err)
-		}
-		if left := h.list(spool.Filter{States: []spool.State{spool.Ready, spool.Leased, spool.Held, spool.Dead, spool.Done}}); len(left) > 0 {
-			h.Errorf("%d messages left", len(left))
-		}
+		h.random(seed, randomSteps)
+	}
+}
+
+// Random compares one random history with the model: creates, takes, settles in time and late, extensions, operators, time and restarts.
+// The same seed makes the same history.
+func Random(t *testing.T, open Opener, seed uint64, steps int) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := &house{T: t, dir: dir, opener: open}
+		h.Spool = open(t, dir)
+		h.random(seed, steps)
+		h.check(h.Close())
+	})
+}
+
+func (h *house) random(seed uint64, steps int) {
+	m := &model{house: h, seed: seed, rand: rand.New(rand.NewPCG(seed, 1)), bodies: make(map[mail.ID]string), messages: make(map[mail.ID][]recipient)}
+	all := []func(){m.create, m.create, m.create, m.takeSome, m.takeSome, m.takeSome, m.settleOne, m.settleOne, m.settleOne,
+		m.extendOne, m.operate, m.wait, m.restart}
+	for range steps {
+		all[m.rand.IntN(len(all))]()
+	}
+	m.compare()
+	m.change(m.count(spool.Leased), spool.Filter{States: []spool.State{spool.Leased}}, spool.Drop)
+	h.reopen()
+	for _, f := range []spool.State{spool.Ready, spool.Held, spool.Dead} {
+		_, err := h.Change(h.Context(), spool.Filter{States: []spool.State{f}}, spool.Drop)
+		h.check(err)
+	}
+	if left := h.list(spool.Filter{States: []spool.State{spool.Ready, spool.Leased, spool.Held, spool.Dead, spool.Done}}); len(left) > 0 {
+		h.Errorf("%d messages left", len(left))
 	}
 }
 
