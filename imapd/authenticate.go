@@ -2,53 +2,37 @@ package imapd
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
-	"strings"
-
-	"github.com/emersion/go-sasl"
 
 	"posthouse/directory"
+	"posthouse/directory/sasl"
 )
 
-// mechanism is a SASL mechanism of AUTHENTICATE.
-type mechanism struct {
-	name   string
-	server func(context.Context, *verdict) sasl.Server
-}
-
-func (m mechanism) label() string { return m.name }
-
-// verdict is what came of an authentication. Without any, the exchange itself went wrong.
-type verdict struct {
-	directory authenticator
-	who       directory.Account
-	err       error
-	reached   bool
-}
-
-// password judges a name and password.
-func (v *verdict) password(ctx context.Context, identity, login, password string) error {
-	v.reached = true
-	v.who, v.err = v.directory.Authenticate(ctx, directory.Login{Name: login, Password: password, Scope: directory.ScopeIMAP})
-	if v.err == nil && identity != "" && !strings.EqualFold(identity, v.who.Login.String()) {
-		v.err = errAuthorization
-	}
-	return v.err
-}
-
-func plainServer(ctx context.Context, v *verdict) sasl.Server {
-	return sasl.NewPlainServer(func(identity, login, password string) error {
-		return v.password(ctx, identity, login, password)
-	})
-}
-
-func authPlain() extension {
+// authentication is AUTHENTICATE's mechanisms, which are package sasl's: a capability each.
+func authentication() extension {
 	return extension{
-		name: "AUTH=PLAIN", rfc: "RFC 4616",
+		name: "AUTH", rfc: "RFC 9051 §6.2.2",
 		offered: func(s *session) bool { return s.beforeLogin() && s.mayLogIn() },
-		sasl:    []mechanism{{"PLAIN", plainServer}},
+		words: func(s *session) []string {
+			names := s.server.opts.Auth.Offered(s.channel())
+			for i := range names {
+				names[i] = "AUTH=" + names[i]
+			}
+			return names
+		},
 	}
+}
+
+// channel is the session's connection, as mechanisms see it.
+func (s *session) channel() sasl.Channel {
+	ch := sasl.Channel{Plaintext: s.server.opts.AllowPlaintextAuth, Scope: directory.ScopeIMAP, Client: s.network.Addr()}
+	if conn, ok := s.link.conn.(*tls.Conn); ok {
+		state := conn.ConnectionState()
+		ch.TLS = &state
+	}
+	return ch
 }
 
 func saslIR() extension {
@@ -98,22 +82,18 @@ func (p *parser) continuation() (string, error) {
 }
 
 func (c *authenticateCommand) run(ctx context.Context, s *session) (reply, error) {
-	if !s.mayLogIn() {
-		return reply{}, errLoginDisabled
-	}
-	m, known := s.server.table.sasl[c.mechanism]
-	if !known {
-		return reply{}, errMechanism
-	}
-	v := &verdict{directory: s.server.opts.Directory}
-	if err := c.exchange(s, m.server(ctx, v)); !v.reached {
+	x, err := s.server.opts.Auth.Start(c.mechanism, s.channel())
+	if err != nil {
 		return reply{}, err
 	}
-	return s.authenticated(ctx, m.name, v)
+	if err := c.exchange(ctx, s, x); err != nil {
+		return reply{}, s.refused(c.mechanism, err)
+	}
+	return s.admitted(ctx, c.mechanism, x.Account)
 }
 
 // exchange is the dialogue of RFC 9051 §6.2.2.
-func (c *authenticateCommand) exchange(s *session, server sasl.Server) error {
+func (c *authenticateCommand) exchange(ctx context.Context, s *session, x *sasl.Exchange) error {
 	var response []byte
 	var err error
 	if c.initial != "" {
@@ -122,9 +102,9 @@ func (c *authenticateCommand) exchange(s *session, server sasl.Server) error {
 		}
 	}
 	for {
-		challenge, done, err := server.Next(response)
+		challenge, done, err := x.Next(ctx, response)
 		if err != nil || done {
-			return errSASL // unless there is a verdict
+			return err
 		}
 		if err := s.out.WriteString("+ " + base64.StdEncoding.EncodeToString(challenge) + "\r\n"); err != nil {
 			return err
@@ -154,19 +134,31 @@ func decodeBase64(s string) ([]byte, error) {
 	return response, nil
 }
 
-// authenticated is the end of LOGIN and AUTHENTICATE.
-func (s *session) authenticated(ctx context.Context, mechanism string, v *verdict) (reply, error) {
+// guesses are the errors after which a client may try another password; each makes it wait longer.
+var guesses = [...]error{directory.ErrCredentials, sasl.ErrAuthorization, sasl.ErrBinding, sasl.ErrThrottled}
+
+// refused is the end of a LOGIN or AUTHENTICATE that failed. What never came to be an attempt is not told to the metrics.
+func (s *session) refused(mechanism string, err error) error {
+	for _, guess := range guesses {
+		if errors.Is(err, guess) {
+			s.delay = s.server.opts.Limits.LoginDelay << s.failedLogins
+			s.failedLogins++
+			s.log.Info("authentication failed", "mechanism", mechanism, "err", err)
+		}
+	}
+	var syntax reply
+	if observe := s.server.opts.Observe.Authenticated; observe != nil && !errors.As(err, &syntax) && !errors.Is(err, sasl.ErrResponse) {
+		observe(mechanism, err)
+	}
+	return err
+}
+
+// admitted is the end of one that did not.
+func (s *session) admitted(ctx context.Context, mechanism string, who directory.Account) (reply, error) {
 	if observe := s.server.opts.Observe.Authenticated; observe != nil {
-		observe(mechanism, v.err)
+		observe(mechanism, nil)
 	}
-	if errors.Is(v.err, directory.ErrCredentials) || errors.Is(v.err, errAuthorization) {
-		s.delay = s.server.opts.Limits.LoginDelay << s.failedLogins
-		s.failedLogins++
-	}
-	if v.err != nil {
-		return reply{}, v.err
-	}
-	if err := s.logIn(ctx, v.who); err != nil {
+	if err := s.logIn(ctx, who); err != nil {
 		return reply{}, err
 	}
 	s.log.Info("logged in", "mechanism", mechanism)

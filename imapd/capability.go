@@ -6,12 +6,23 @@ import "context"
 func (s *session) appendCapabilities(b []byte) []byte {
 	b = append(b, "CAPABILITY"...)
 	for _, e := range s.server.table.extensions {
-		if e.name != "" && (e.offered == nil || e.offered(s)) {
+		if e.offered != nil && !e.offered(s) {
+			continue
+		}
+		for _, word := range e.said(s) {
 			b = append(b, ' ')
-			b = append(b, e.name...)
+			b = append(b, word...)
 		}
 	}
 	return b
+}
+
+// said is how CAPABILITY names the extension.
+func (e *extension) said(s *session) []string {
+	if e.words != nil {
+		return e.words(s)
+	}
+	return []string{e.name}
 }
 
 func runCapability(_ context.Context, s *session) (reply, error) {

@@ -8,9 +8,9 @@ import (
 type extension struct {
 	name     string // as in CAPABILITY
 	rfc      string
-	offered  func(*session) bool // nil: always
+	offered  func(*session) bool     // nil: always
+	words    func(*session) []string // what CAPABILITY says; nil: the name
 	commands []command
-	sasl     []mechanism
 	fetch    []fetchItem
 	fetches  []fetchModifier
 	search   []searchKey
@@ -32,7 +32,7 @@ func extensions() []extension {
 		startTLS(),
 		loginDisabled(),
 		saslIR(),
-		authPlain(),
+		authentication(),
 		literalPlus(),
 		enable(),
 		id(),
@@ -59,7 +59,6 @@ func extensions() []extension {
 type table struct {
 	extensions []extension
 	commands   map[string]*command
-	sasl       map[string]mechanism
 	fetch      map[string]fetchItem
 	fetches    map[string]fetchModifier
 	search     map[string]searchKey
@@ -80,7 +79,6 @@ func newTable(all []extension) *table {
 		}
 		t.appends = append(t.appends, e.appends...)
 	}
-	t.sasl = collect(all, func(e extension) []mechanism { return e.sasl })
 	t.fetch = collect(all, func(e extension) []fetchItem { return e.fetch })
 	t.fetches = collect(all, func(e extension) []fetchModifier { return e.fetches })
 	t.search = collect(all, func(e extension) []searchKey { return e.search })

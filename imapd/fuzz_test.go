@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"posthouse/directory"
+	"posthouse/directory/sasl"
 	"posthouse/mail"
 	"posthouse/mailbox"
 )
@@ -94,7 +95,7 @@ func (s *script) Read(p []byte) (int, error)  { return s.in.Read(p) }
 func (s *script) Write(p []byte) (int, error) { return s.out.Write(p) }
 
 // everybody logs in, each to an account of the name.
-type everybody struct{}
+type everybody struct{ directory.Directory }
 
 func (everybody) Authenticate(_ context.Context, l directory.Login) (directory.Account, error) {
 	address, err := mail.ParseAddress("bob@south.test")
@@ -104,7 +105,7 @@ func (everybody) Authenticate(_ context.Context, l directory.Login) (directory.A
 var fuzzServer = sync.OnceValues(func() (*Server, error) {
 	store, err := mailbox.OpenSQLite(mailbox.Options{Dir: houseDir, Log: slog.New(slog.DiscardHandler)})
 	return NewServer(Options{
-		Hostname: "h", Store: store, Directory: everybody{}, AllowPlaintextAuth: true,
+		Hostname: "h", Store: store, Auth: sasl.New(sasl.Options{Directory: everybody{}}), AllowPlaintextAuth: true,
 		Limits: Limits{MessageSize: 10_000, IdleTime: time.Second, LoginDelay: 1},
 	}), err
 })

@@ -54,8 +54,8 @@ const (
 	lingerTime       = time.Second   // for which they are read
 )
 
-// earlyLimits hold before authentication, when memory is given to strangers. A SASL response may take 4 KiB (RFC 4422 names none;
-// PLAIN in RFC 4616 §2 needs three times 255 octets of name and password).
+// earlyLimits hold before authentication, when memory is given to strangers. A SASL response is a line (RFC 4422 names
+// no limit): a token of OAuth takes 2 or 3 KiB of it.
 func earlyLimits() wire.Limits {
 	return wire.Limits{Line: 8 << 10, Literal: 4 << 10, Depth: 8, Discard: 64 << 10}
 }

@@ -1,6 +1,11 @@
 package imapd
 
-import "context"
+import (
+	"context"
+	"errors"
+
+	"posthouse/directory/sasl"
+)
 
 type loginCommand struct{ login, password string }
 
@@ -13,10 +18,12 @@ func parseLogin(p *parser) (runner, error) {
 }
 
 func (c *loginCommand) run(ctx context.Context, s *session) (reply, error) {
-	if !s.mayLogIn() {
-		return reply{}, errLoginDisabled
+	who, err := s.server.opts.Auth.Password(ctx, s.channel(), c.login, c.password)
+	switch {
+	case errors.Is(err, sasl.ErrUnprotected):
+		return reply{}, err
+	case err != nil:
+		return reply{}, s.refused("LOGIN", err)
 	}
-	v := &verdict{directory: s.server.opts.Directory}
-	v.password(ctx, "", c.login, c.password) //nolint:errcheck // v has it
-	return s.authenticated(ctx, "LOGIN", v)
+	return s.admitted(ctx, "LOGIN", who)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"posthouse/directory"
+	"posthouse/directory/sasl"
 	"posthouse/imapd/wire"
 	"posthouse/mailbox"
 )
@@ -54,12 +55,8 @@ var (
 	errUnknownCommand = bad("Unknown command")
 	errTag            = bad("A command begins with a tag of at most 128 characters and a space")
 	errState          = bad("Not in this state")
-	errLoginDisabled  = no("PRIVACYREQUIRED", "Use TLS to log in")
-	errMechanism      = no("CANNOT", "Unknown authentication mechanism")
 	errCanceled       = bad("Authentication canceled")
 	errBase64         = bad("Not base64")
-	errSASL           = bad("Not a response of that mechanism")
-	errAuthorization  = no("AUTHORIZATIONFAILED", "Only as yourself")
 	errAccountLimit   = no("LIMIT", "Too many sessions of this account")
 	errTLSOn          = bad("TLS is on already")
 	errNoTLS          = no("CANNOT", "There is no TLS here")
@@ -112,6 +109,12 @@ var replies = []struct {
 	{directory.ErrCredentials, no("AUTHENTICATIONFAILED", "Wrong name or password"), false},
 	{directory.ErrDisabled, no("CONTACTADMIN", "The account is disabled"), false},
 	{directory.ErrUnavailable, no("UNAVAILABLE", "Cannot authenticate now; try again later"), true},
+	{sasl.ErrMechanism, no("CANNOT", "Unknown authentication mechanism"), false},
+	{sasl.ErrUnprotected, no("PRIVACYREQUIRED", "Use TLS to log in"), false},
+	{sasl.ErrResponse, bad("Not a response of that mechanism"), false},
+	{sasl.ErrBinding, no("AUTHENTICATIONFAILED", "Wrong name or password"), true},
+	{sasl.ErrAuthorization, no("AUTHORIZATIONFAILED", "Only as yourself"), false},
+	{sasl.ErrThrottled, no("LIMIT", "Too many failures; try again later"), false},
 	{directory.ErrNotLocal, errServerBug, true},
 	{directory.ErrNoAddress, errServerBug, true},
 	{directory.ErrNoAccount, errServerBug, true},

@@ -20,6 +20,7 @@ import (
 
 	"posthouse/crypto/password"
 	"posthouse/directory"
+	"posthouse/directory/sasl"
 	"posthouse/internal/transcript"
 	"posthouse/mail"
 	"posthouse/mailbox"
@@ -107,7 +108,7 @@ func testOptions(t testing.TB) Options {
 		}
 	})
 	return Options{
-		Hostname: "mail.south.test", Store: store, Directory: d, TLS: testTLS(t), AllowPlaintextAuth: true,
+		Hostname: "mail.south.test", Store: store, Auth: sasl.New(sasl.Options{Directory: d}), TLS: testTLS(t), AllowPlaintextAuth: true,
 		Limits: Limits{LoginDelay: time.Millisecond}, Log: testLog(t),
 	}
 }

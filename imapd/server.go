@@ -11,16 +11,16 @@ import (
 	"sync"
 	"time"
 
-	"posthouse/directory"
+	"posthouse/directory/sasl"
 	"posthouse/mail"
 	"posthouse/mailbox"
 )
 
 // Options are what a server is made of.
 type Options struct {
-	Hostname  string // of the greeting
-	Store     mailbox.Store
-	Directory authenticator
+	Hostname string // of the greeting
+	Store    mailbox.Store
+	Auth     *sasl.Authenticator // lets accounts in; shared with the other fronts of a house
 	// TLS is offered by STARTTLS. Nil: it is not. Listeners of implicit TLS bring their own.
 	TLS *tls.Config
 	// AllowPlaintextAuth takes passwords without TLS: on loopback, for development.
@@ -28,11 +28,6 @@ type Options struct {
 	Limits             Limits
 	Log                *slog.Logger // nil: nothing is logged
 	Observe            Observer
-}
-
-// authenticator is what we need of a directory.
-type authenticator interface {
-	Authenticate(ctx context.Context, l directory.Login) (directory.Account, error)
 }
 
 // Observer is told what metrics count. Its functions may be nil, and are called from many goroutines.

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"posthouse/directory/sasl"
 	"posthouse/internal/transcript"
 	"posthouse/mail"
 )
@@ -208,7 +209,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 func TestFailedLoginsAreDelayed(t *testing.T) {
 	o := testOptions(t)
 	synctest.Test(t, func(t *testing.T) {
-		c, s := pipe(t, Options{Directory: nobody{}, AllowPlaintextAuth: true, Store: o.Store})
+		c, s := pipe(t, Options{Auth: sasl.New(sasl.Options{Directory: nobody{}}), AllowPlaintextAuth: true, Store: o.Store})
 		c.until("* OK")
 		for i, want := range []time.Duration{1, 2, 4, 8} {
 			began := time.Now()

@@ -17,7 +17,7 @@ import (
 )
 
 // nobody knows no account.
-type nobody struct{}
+type nobody struct{ directory.Directory }
 
 func (nobody) Authenticate(context.Context, directory.Login) (directory.Account, error) {
 	return directory.Account{}, directory.ErrCredentials
@@ -84,7 +84,7 @@ func TestEverySentinelHasAReply(t *testing.T) {
 	for _, r := range replies {
 		values[r.err.Error()] = r.err
 	}
-	for dir, room := range map[string]string{"../mailbox": "mailbox", "../directory": "directory", "wire": "wire"} {
+	for dir, room := range map[string]string{"../mailbox": "mailbox", "../directory": "directory", "../directory/sasl": "sasl", "wire": "wire"} {
 		for name, text := range sentinels(t, dir) {
 			err, known := values[text]
 			if !known {

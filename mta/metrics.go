@@ -16,17 +16,20 @@ type Metrics struct {
 	Octets     atomic.Int64 // of them
 	Repeated   atomic.Int64 // accepted, and known to be sent again
 
-	refused       counters // by stage, or by the verb that was answered 4yz or 5yz
-	authenticated counters // by result: ok, or the reply's code
-	tls           counters // handshakes by version, or failed
-	judged        judged   // verdicts by stage and action
+	refused       counters[string] // by stage, or by the verb that was answered 4yz or 5yz
+	authenticated counters[Attempt]
+	tls           counters[string] // handshakes by version, or failed
+	judged        judged           // verdicts by stage and action
 }
 
 // Refused counts refusals by stage or verb.
 func (m *Metrics) Refused() map[string]int64 { return m.refused.all() }
 
-// Authenticated counts attempts to authenticate by their outcome.
-func (m *Metrics) Authenticated() map[string]int64 { return m.authenticated.all() }
+// Attempt is one to authenticate: by which mechanism, and what came of it.
+type Attempt struct{ Mechanism, Outcome string }
+
+// Authenticated counts attempts to authenticate.
+func (m *Metrics) Authenticated() map[Attempt]int64 { return m.authenticated.all() }
 
 // Judged counts the verdicts of stages by their action.
 func (m *Metrics) Judged() map[Judged]int64 { return m.judged.all() }
@@ -66,21 +69,21 @@ func (j judged) all() map[Judged]int64 {
 func (m *Metrics) TLS() map[string]int64 { return m.tls.all() }
 
 // counters count by a name that is a constant of ours, so that there are few of them.
-type counters struct {
+type counters[K comparable] struct {
 	mu sync.Mutex
-	n  map[string]int64
+	n  map[K]int64
 }
 
-func (c *counters) add(name string) {
+func (c *counters[K]) add(name K) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.n == nil {
-		c.n = map[string]int64{}
+		c.n = map[K]int64{}
 	}
 	c.n[name]++
 }
 
-func (c *counters) all() map[string]int64 {
+func (c *counters[K]) all() map[K]int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.n)

@@ -8,6 +8,7 @@ import (
 
 	"posthouse/crypto/dkim"
 	"posthouse/directory"
+	"posthouse/directory/sasl"
 	"posthouse/internal/dns"
 	"posthouse/mail"
 	"posthouse/spool"
@@ -49,6 +50,8 @@ type Options struct {
 	Hostname  string // our name in greetings, trace fields and Authentication-Results; needed
 	Spool     spool.Spool
 	Directory directory.Directory
+	// Auth lets users in. The fronts of a house share one, which knows who guesses. nil: one that has what Directory alone gives.
+	Auth *sasl.Authenticator
 	// Resolver is asked by SPF, DKIM and DMARC. nil: mail from outside is taken without asking who sent it.
 	Resolver dns.Resolver
 	// Signer is the DKIM signer of an author's domain, nil for a domain without keys. The field nil: nothing is signed.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"posthouse/directory"
+	"posthouse/directory/sasl"
 	"posthouse/mail/smtp"
 	"posthouse/spool"
 )
@@ -29,6 +30,8 @@ var sentinels = map[string]error{
 	"directory.ErrTooMany": directory.ErrTooMany, "directory.ErrNoEntry": directory.ErrNoEntry, "directory.ErrRate": directory.ErrRate,
 	"directory.ErrScope":     directory.ErrScope,
 	"directory.ErrAliasLoop": directory.ErrAliasLoop, "directory.ErrUnavailable": directory.ErrUnavailable,
+	"sasl.ErrMechanism": sasl.ErrMechanism, "sasl.ErrUnprotected": sasl.ErrUnprotected, "sasl.ErrResponse": sasl.ErrResponse,
+	"sasl.ErrBinding": sasl.ErrBinding, "sasl.ErrAuthorization": sasl.ErrAuthorization, "sasl.ErrThrottled": sasl.ErrThrottled,
 	"smtp.ErrSyntax": smtp.ErrSyntax, "smtp.ErrPath": smtp.ErrPath, "smtp.ErrParameter": smtp.ErrParameter,
 	"smtp.ErrUnknownParameter": smtp.ErrUnknownParameter, "smtp.ErrBareLine": smtp.ErrBareLine, "smtp.ErrTooBig": smtp.ErrTooBig,
 	"smtp.ErrEndless": smtp.ErrEndless,
@@ -39,7 +42,7 @@ var clientSide = []string{"smtp.ErrReply"}
 
 // Every sentinel that a room declares has a line in errorReplies: whoever adds one must say what it means to a client.
 func TestEverySentinelHasItsReply(t *testing.T) {
-	for _, pkg := range []string{"../spool", "../directory", "../mail/smtp"} {
+	for _, pkg := range []string{"../spool", "../directory", "../directory/sasl", "../mail/smtp"} {
 		for _, name := range declared(t, pkg) {
 			if slices.Contains(clientSide, name) {
 				continue
@@ -47,6 +50,12 @@ func TestEverySentinelHasItsReply(t *testing.T) {
 			err, ok := sentinels[name]
 			if !ok {
 				t.Errorf("%s is not in this test's table", name)
+				continue
+			}
+			if pkg == "../directory/sasl" {
+				if !slices.ContainsFunc(authReplies, func(r authReply) bool { return errors.Is(err, r.err) }) {
+					t.Errorf("%s has no reply to AUTH", name)
+				}
 				continue
 			}
 			if !slices.ContainsFunc(errorReplies, func(r struct {
@@ -119,9 +128,15 @@ func TestStorageReplies(t *testing.T) {
 		directory.ErrCredentials: "535 5.7.8",
 		directory.ErrDisabled:    "525 5.7.13",
 		directory.ErrUnavailable: "454 4.7.0",
-		errLogin:                 "501 5.5.2",
+		sasl.ErrAuthorization:    "535 5.7.8",
+		sasl.ErrBinding:          "535 5.7.8",
+		sasl.ErrThrottled:        "454 4.7.0",
+		sasl.ErrMechanism:        "504 5.5.4",
+		sasl.ErrUnprotected:      "538 5.7.11",
+		sasl.ErrResponse:         "501 5.5.2",
+		errors.New("unforeseen"): "454 4.7.0",
 	} {
-		if got := replyToAuth(err).String(); !strings.HasPrefix(got, want+" ") {
+		if got := replyToAuth(err).reply.String(); !strings.HasPrefix(got, want+" ") {
 			t.Errorf("%v: %s, want %s", err, got, want)
 		}
 	}

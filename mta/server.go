@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"posthouse/directory/sasl"
 	"posthouse/internal/limit"
 	"posthouse/mail"
 	"posthouse/mail/smtp"
@@ -64,6 +65,9 @@ func NewServer(o Options) (*Server, error) {
 	}
 	if err := errors.Join(CheckStages(o.Admission.Strangers), CheckStages(o.Admission.Users)); err != nil {
 		return nil, err
+	}
+	if o.Auth == nil {
+		o.Auth = sasl.New(sasl.Options{Directory: o.Directory})
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -335,7 +335,7 @@ func TestUnavailableDirectory(t *testing.T) {
 	c.expect("220 ")
 	c.ask("EHLO client.test", "250 ")
 	c.ask("AUTH PLAIN AGJvYgBwb3N0aG91c2U=", "454 4.7.0 ")
-	if n := s.Metrics().Authenticated()["unavailable"]; n != 1 {
+	if n := s.Metrics().Authenticated()[Attempt{"PLAIN", "unavailable"}]; n != 1 {
 		t.Errorf("%d attempts are counted", n)
 	}
 }

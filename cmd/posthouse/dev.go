@@ -195,6 +195,7 @@ func (d *dev) openHouse(ctx context.Context, one, other devHouse) error {
 	}
 	s.delivery.Port = d.listen(other, 25).Port()
 	s.delivery.Retry = d.retry
+	s.limits.MessagesPerDay, s.limits.RecipientsPerDay, s.limits.NewRecipientsPerDay = 0, 0, 0 // people measure with it
 	if s.postmaster, err = mail.ParseAddress(one.accounts[0] + "@" + one.domain()); err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func (h *house) openDoor(l config.Listener, listener net.Listener) (door, error)
 	case "imap":
 		return h.imapDoor(l, listener), nil
 	case "imaps":
-		return h.imapDoor(l, tls.NewListener(listener, h.certs.Config())), nil
+		return h.imapDoor(l, tls.NewListener(listener, h.doorTLS(l.Protocol))), nil
 	case "http":
 		return httpDoor(listener, h.public(), httpWriteTime), nil
 	case "https":
@@ -89,7 +89,7 @@ func (h *house) imapDoor(l config.Listener, listener net.Listener) door {
 	s := h.imap[l.AllowPlaintextAuth]
 	if s == nil {
 		s = imapd.NewServer(imapd.Options{
-			Hostname: h.hostname, Store: h.store, Directory: h.directory, TLS: h.certs.Config(), AllowPlaintextAuth: l.AllowPlaintextAuth,
+			Hostname: h.hostname, Store: h.store, Auth: h.authority, TLS: h.doorTLS(l.Protocol), AllowPlaintextAuth: l.AllowPlaintextAuth,
 			Limits: imapd.Limits{MessageSize: h.limits.MessageSize}, Log: h.log, Observe: h.observeIMAP(),
 		})
 		h.imap[l.AllowPlaintextAuth] = s

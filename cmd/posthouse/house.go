@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"posthouse/crypto/password"
 	"posthouse/delivery"
 	"posthouse/directory"
+	"posthouse/directory/sasl"
 	"posthouse/httpd/metrics"
 	"posthouse/imapd"
 	"posthouse/internal/config"
@@ -44,6 +46,8 @@ type settings struct {
 	delivery   config.Delivery
 	limits     config.Limits
 	admission  admission
+	auth       config.Auth
+	users      *x509.CertPool // who vouches for the certificates of users; nil: nobody does
 	cost       password.Cost
 	log        *slog.Logger
 }
@@ -57,6 +61,7 @@ type house struct {
 	keys         *dkimKeys
 	mover        *delivery.Mover
 	clients      *mta.Clients
+	authority    *sasl.Authenticator // lets users in, at every door
 	metrics      *metrics.Registry
 	doors        []door
 	imap         map[bool]*imapd.Server // by whether plaintext passwords are taken
@@ -68,7 +73,7 @@ type house struct {
 func openHouse(s settings) (*house, error) {
 	h := &house{settings: s, imap: map[bool]*imapd.Server{}, metrics: metrics.New()}
 	for _, build := range []func() error{
-		h.lockDir, h.openDirectory, h.openStore, h.openKeys, h.openMover, h.openSpool, h.openClients, h.openDoors, h.openControl, h.measure,
+		h.lockDir, h.openDirectory, h.openStore, h.openKeys, h.openMover, h.openSpool, h.openClients, h.openAuthority, h.openDoors, h.openControl, h.measure,
 	} {
 		if err := build(); err != nil {
 			return nil, errors.Join(err, h.close())
@@ -120,6 +125,7 @@ func lock(dir string) (*os.File, error) {
 func (h *house) openDirectory() (err error) {
 	h.directory, err = directory.Open(filepath.Join(h.dir, "directory.db"), directory.Options{
 		Domains: h.domains, Accounts: h.accounts, Postmaster: h.postmaster, Cost: h.cost,
+		SCRAM: h.scram(), Allowance: h.allowance(),
 	})
 	if err != nil {
 		return fmt.Errorf("directory: %w", err)
@@ -221,8 +227,8 @@ func (h *house) disconnect(id mail.AccountID) {
 // mtaOptions are those of every listener that takes mail.
 func (h *house) mtaOptions(kind mta.Kind, l config.Listener) mta.Options {
 	return mta.Options{
-		Kind: kind, Hostname: h.hostname, Spool: h.spool, Directory: h.directory, Resolver: h.resolver, Signer: h.keys.signer,
-		Postmaster: h.postmaster, TLS: h.certs.Config(), AllowPlaintextAuth: l.AllowPlaintextAuth, ShowClients: l.ShowClients, RelayFrom: l.RelayFrom,
+		Kind: kind, Hostname: h.hostname, Spool: h.spool, Directory: h.directory, Auth: h.authority, Resolver: h.resolver, Signer: h.keys.signer,
+		Postmaster: h.postmaster, TLS: h.doorTLS(l.Protocol), AllowPlaintextAuth: l.AllowPlaintextAuth, ShowClients: l.ShowClients, RelayFrom: l.RelayFrom,
 		XClientFrom: l.XClientFrom, Queues: l.ETRNDomains, QueuesFor: l.ETRNFrom, DSN: true,
 		Admission: h.admission.stages, MonitorDMARC: h.admission.monitor, Clients: h.clients, Tarpit: h.admission.tarpit,
 		Limits: mta.Limits{MessageSize: h.limits.MessageSize, Recipients: h.limits.Recipients, SessionsPerNetwork: h.admission.perNetwork}, Log: h.log,

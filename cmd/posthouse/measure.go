@@ -29,7 +29,7 @@ func (h *house) measure() error {
 		h.intake("accepted_octets_total", "Octets accepted.", metrics.Counter, func(m *mta.Metrics) float64 { return float64(m.Octets.Load()) }),
 		h.outcomes("refused_total", "Refusals by stage or command.", (*mta.Metrics).Refused),
 		h.verdicts(),
-		h.outcomes("authentications_total", "Attempts to authenticate by result.", (*mta.Metrics).Authenticated),
+		h.attempts(),
 		h.outcomes("tls_handshakes_total", "TLS handshakes by version.", (*mta.Metrics).TLS),
 	)
 	return nil
@@ -100,6 +100,20 @@ func (h *house) verdicts() metrics.Family {
 			}
 			for judged, n := range d.mta.Judged() {
 				emit(float64(n), d.name, judged.Stage, judged.Action.String())
+			}
+		}
+	}}
+}
+
+// attempts are those to authenticate over SMTP.
+func (h *house) attempts() metrics.Family {
+	return metrics.Family{Name: "smtp_authentications_total", Help: "Attempts to authenticate by mechanism and result.", Kind: metrics.Counter, Labels: []string{"listener", "mechanism", "outcome"}, Read: func(emit func(float64, ...string)) {
+		for _, d := range h.doors {
+			if d.mta == nil {
+				continue
+			}
+			for attempt, n := range d.mta.Authenticated() {
+				emit(float64(n), d.name, attempt.Mechanism, attempt.Outcome)
 			}
 		}
 	}}

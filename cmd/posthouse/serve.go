@@ -82,7 +82,7 @@ func (h *house) reloadOnHangup() (stop func()) {
 
 // fromConfig gives a configuration its meaning. Its errors say file, line and fix, as the configuration's own do.
 func fromConfig(ctx context.Context, c *config.Config, log *slog.Logger) (settings, error) {
-	s := settings{dir: c.DataDir, listeners: c.Listeners, delivery: c.Delivery, limits: c.Limits, log: log}
+	s := settings{dir: c.DataDir, listeners: c.Listeners, delivery: c.Delivery, limits: c.Limits, auth: c.Auth, log: log}
 	var errs []error
 	address := func(key, text string) (a mail.Address) {
 		if text == "" {
@@ -128,6 +128,9 @@ func fromConfig(ctx context.Context, c *config.Config, log *slog.Logger) (settin
 	}
 	s.admission = toAdmission(c, func(key string, err error) { errs = append(errs, c.File.Errorf(key, "%v", err)) })
 	var err error
+	if s.users, err = openUsers(c); err != nil {
+		errs = append(errs, c.File.Errorf("tls.client_ca_file", "%v", err))
+	}
 	if s.resolver, err = dns.NewClient(dns.ClientOptions{Servers: c.DNS.Servers}); err != nil {
 		errs = append(errs, err)
 	}

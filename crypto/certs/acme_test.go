@@ -86,4 +86,13 @@ func TestACME(t *testing.T) {
 		c, err := meet(t, k.Config(), anybody)
 		return err == nil && strings.Contains(c.Issuer.CommonName, "Pebble") && c.VerifyHostname("mail.north.test") == nil
 	})
+	c, err := meet(t, k.Config(), anybody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"", "mail.north.test"} {
+		if shown := k.Shown(name); shown == nil || !shown.Equal(c) {
+			t.Errorf("%q is said to be shown another certificate", name)
+		}
+	}
 }

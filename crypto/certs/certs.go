@@ -77,6 +77,24 @@ func (k *Keeper) Config() *tls.Config {
 	}
 }
 
+// Shown is the certificate that a server of Config shows to who asks for a name.
+func (k *Keeper) Shown(serverName string) *x509.Certificate {
+	c, err := k.get(&tls.ClientHelloInfo{ServerName: serverName, Conn: nowhere{}})
+	if err != nil {
+		return nil
+	}
+	return c.Leaf
+}
+
+// nowhere is the connection of a handshake that is none: the ACME library logs where one comes from.
+type nowhere struct{ net.Conn }
+
+// LocalAddr is net.Conn.
+func (nowhere) LocalAddr() net.Addr { return &net.TCPAddr{} }
+
+// RemoteAddr is net.Conn.
+func (nowhere) RemoteAddr() net.Addr { return &net.TCPAddr{} }
+
 func (k *Keeper) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if k.challenge != nil {
 		named := *hello

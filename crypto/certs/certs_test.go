@@ -66,6 +66,9 @@ func TestAuthority(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if shown := k.Shown("mail.north.test"); shown.SerialNumber.String() != first {
+		t.Error("another certificate is said to be shown")
+	}
 	if _, err := handshake(t, k.Config(), trusting(ca, "127.0.0.1")); err != nil {
 		t.Error(err)
 	}

@@ -3,6 +3,7 @@ package sasl
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"posthouse/directory"
@@ -25,6 +26,7 @@ const (
 // their attempts count for the two of them only, apart from all others.
 type guard struct {
 	now     func() time.Time
+	trusted []netip.Prefix
 	clients *limit.Backoff[origin]
 	names   *limit.Backoff[origin]
 	pairs   *limit.Backoff[origin] // of the acquainted
@@ -43,10 +45,10 @@ type origin struct {
 	network netip.Prefix
 }
 
-func newGuard(now func() time.Time) *guard {
+func newGuard(o Options) *guard {
 	backoff := func(p limit.Patience) *limit.Backoff[origin] { return limit.NewBackoff[origin](p, maxSubjects) }
 	return &guard{
-		now: now,
+		now: o.Now, trusted: o.Trusted,
 		// Many may share an address, and some of them have a program with an old password.
 		clients: backoff(limit.Patience{Free: 20, First: time.Second, Most: time.Hour, Forget: forgetFailure}),
 		// The longest wait is short: it is what a stranger can do to somebody on a journey. It leaves 288 guesses a day.
@@ -79,7 +81,7 @@ func (g *guard) counts(o origin, now time.Time) (list []count) {
 	if _, ok := g.known.Get(o, func(until time.Time) bool { return now.Before(until) }); ok {
 		return []count{{g.pairs, o}}
 	}
-	if o.network.IsValid() {
+	if o.network.IsValid() && !slices.ContainsFunc(g.trusted, func(p netip.Prefix) bool { return p.Contains(o.network.Addr()) }) {
 		list = append(list, count{g.clients, origin{network: o.network}})
 	}
 	if o.name != "" {

@@ -53,7 +53,9 @@ type Options struct {
 	Certificate func(serverName string) *x509.Certificate
 	// SHA1 offers SCRAM-SHA-1 too, for old clients. The directory must keep the keys.
 	SHA1 bool
-	Now  func() time.Time // nil: time.Now
+	// Trusted are networks whose failures are not counted for the network: hosts of webmail, from which everybody comes.
+	Trusted []netip.Prefix
+	Now     func() time.Time // nil: time.Now
 }
 
 // accounts is what we need of a directory.
@@ -76,7 +78,7 @@ func New(o Options) *Authenticator {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Authenticator{o, newGuard(o.Now)}
+	return &Authenticator{o, newGuard(o)}
 }
 
 // mechanism is a row of the table.

@@ -234,6 +234,18 @@ func TestClientsThatGuessWait(t *testing.T) {
 	wants(t, "the same from elsewhere", guess(a, secure(home), "bob@south.test", "posthouse"), nil)
 }
 
+// A host that everybody comes from is not counted; the names are.
+func TestTrustedNetworks(t *testing.T) {
+	a := New(Options{Directory: open(t), Trusted: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}})
+	for i := range 40 {
+		wants(t, "a guess", guess(a, secure(stranger), strings.Repeat("x", i+1)+"@south.test", "wrong"), directory.ErrCredentials)
+	}
+	for range 11 {
+		wants(t, "a guess at bob", guess(a, secure(stranger), "bob@south.test", "wrong"), directory.ErrCredentials)
+	}
+	wants(t, "bob", guess(a, secure(stranger), "bob@south.test", "posthouse"), ErrThrottled)
+}
+
 // Strangers cannot lock an account out of where it was at home.
 func TestStrangersLockNobodyOut(t *testing.T) {
 	a := New(Options{Directory: open(t)})

@@ -76,6 +76,7 @@ func (p *parser) config(d document) *Config {
 	}
 	c.Delivery = p.delivery(d.Delivery)
 	c.Limits = p.limits(d.Limits)
+	c.Auth = p.auth(d.Auth)
 	c.Admission = p.admission(d.Admission)
 	return c
 }
@@ -237,7 +238,12 @@ func (p *parser) limits(d docLimits) Limits {
 	if d.Recipients < minRecipients || d.Recipients > maxRecipients {
 		p.complain("limits.recipients", "%d is not between %d (RFC 5321 §4.5.3.1.8) and %d", d.Recipients, minRecipients, maxRecipients)
 	}
-	return Limits{size, d.Recipients}
+	return Limits{
+		MessageSize: size, Recipients: d.Recipients,
+		MessagesPerDay:      p.perDay("limits.messages_per_day", d.MessagesPerDay),
+		RecipientsPerDay:    p.perDay("limits.recipients_per_day", d.RecipientsPerDay),
+		NewRecipientsPerDay: p.perDay("limits.new_recipients_per_day", d.NewRecipientsPerDay),
+	}
 }
 
 // Size reads a number of octets: "50MB", "64KB", "1GB" (of 1,024) or a plain number.

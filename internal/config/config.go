@@ -34,6 +34,7 @@ type Config struct {
 	Delivery   Delivery
 	Limits     Limits
 	Admission  Admission
+	Auth       Auth
 	File       *File // where it came from, for further complaints
 }
 
@@ -43,6 +44,7 @@ type TLS struct {
 	CertFile, KeyFile string // of files
 	Email             string // of acme: who is told about trouble
 	Directory         string // of acme: its directory URL
+	ClientCAFile      string // authorities whose certificates tell who a user is; empty: none
 }
 
 // Listener is one open port.
@@ -96,6 +98,8 @@ type Delivery struct {
 type Limits struct {
 	MessageSize int64 // octets
 	Recipients  int
+	// What an account may send in a day; 0: any number.
+	MessagesPerDay, RecipientsPerDay, NewRecipientsPerDay int
 }
 
 // Protocols are what a listener can speak.
@@ -176,14 +180,16 @@ type document struct {
 	Delivery   docDelivery   `toml:"delivery"`
 	Limits     docLimits     `toml:"limits"`
 	Admission  docAdmission  `toml:"admission"`
+	Auth       docAuth       `toml:"auth"`
 }
 
 type docTLS struct {
-	Mode      string `toml:"mode"`
-	CertFile  string `toml:"cert_file"`
-	KeyFile   string `toml:"key_file"`
-	Email     string `toml:"email"`
-	Directory string `toml:"directory"`
+	Mode         string `toml:"mode"`
+	CertFile     string `toml:"cert_file"`
+	KeyFile      string `toml:"key_file"`
+	Email        string `toml:"email"`
+	Directory    string `toml:"directory"`
+	ClientCAFile string `toml:"client_ca_file"`
 }
 
 type docListener struct {
@@ -228,8 +234,11 @@ type docDelivery struct {
 }
 
 type docLimits struct {
-	MessageSize string `toml:"message_size"`
-	Recipients  int    `toml:"recipients"`
+	MessageSize         string `toml:"message_size"`
+	Recipients          int    `toml:"recipients"`
+	MessagesPerDay      int    `toml:"messages_per_day"`
+	RecipientsPerDay    int    `toml:"recipients_per_day"`
+	NewRecipientsPerDay int    `toml:"new_recipients_per_day"`
 }
 
 // defaults are right for most; the listeners are those of a mail server on all addresses.
@@ -238,7 +247,7 @@ func defaults() document {
 		DataDir:   "/var/lib/posthouse",
 		TLS:       docTLS{Mode: "acme"},
 		Delivery:  docDelivery{Port: 25, Retry: []string{"5m", "15m", "30m", "1h", "2h", "4h", "8h"}, GiveUpAfter: "120h", WarnAfter: "4h", SuppressFor: "336h"},
-		Limits:    docLimits{MessageSize: "50MB", Recipients: 1000},
+		Limits:    docLimits{MessageSize: "50MB", Recipients: 1000, MessagesPerDay: 2000, RecipientsPerDay: 10_000, NewRecipientsPerDay: 2000},
 		Admission: defaultAdmission(),
 	}
 }

@@ -125,6 +125,10 @@ func TestComplaintsNameLineAndFix(t *testing.T) {
 		"action":                {shortest + "[admission.helo]\naction=\"hate\"\n", "f:7: admission.helo.action: \"hate\" is none of accept, tag"},
 		"negative bound":        {shortest + "[admission.connections]\nfaults=-1\n", "f:7: admission.connections.faults: -1 is not between 0"},
 		"trusted":               {shortest + "[admission]\ntrusted=[\"me\"]\n", "f:7: admission.trusted: \"me\" is not a network"},
+		"a day":                 {shortest + "[limits]\nmessages_per_day=-1\n", "f:7: limits.messages_per_day: -1 is not between 0, which is any number"},
+		"issuer":                {shortest + "[auth.oauth]\nissuer=\"http://x.test\"\naudience=\"a\"\n", "f:7: auth.oauth.issuer: \"http://x.test\" is not an https URL"},
+		"audience":              {shortest + "[auth.oauth]\nissuer=\"https://x.test\"\n", "f:6: auth.oauth.audience: without it tokens for any other service"},
+		"no issuer":             {shortest + "[auth.oauth]\naudience=\"a\"\n", "f:6: auth.oauth.issuer: an audience needs"},
 		"recipients":            {shortest + "[limits]\nrecipients=10\n", "f:7: limits.recipients: 10 is not between"},
 	} {
 		_, err := Parse("f", c.text)

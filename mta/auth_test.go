@@ -1,0 +1,104 @@
+package mta
+
+import (
+	"crypto/tls"
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"github.com/xdg-go/scram"
+
+	"posthouse/directory/sasl"
+)
+
+// line reads one line.
+func (c *client) line() string {
+	c.t.Helper()
+	line, err := c.r.ReadString('\n')
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return strings.TrimSuffix(line, "\r\n")
+}
+
+// authenticate plays a client's side of SCRAM and returns the last reply.
+func (c *client) authenticate(mechanism string, x *scram.ClientConversation) string {
+	c.t.Helper()
+	c.ask("AUTH "+mechanism, "334 ")
+	challenge := ""
+	for {
+		response, err := x.Step(challenge)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.say(base64.StdEncoding.EncodeToString([]byte(response)))
+		line := c.line()
+		text, ok := strings.CutPrefix(line, "334 ")
+		if !ok {
+			return line
+		}
+		b, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		challenge = string(b)
+	}
+}
+
+// RFC 4954 §4: the server's last word comes with 334, and the client answers it with nothing.
+func TestSCRAM(t *testing.T) {
+	o := testOptions(t)
+	o.Kind = Submissions
+	_, addr := start(t, o, plain)
+	for secret, want := range map[string]string{"posthouse": "235 2.7.0 ", "wrong": "535 5.7.8 "} {
+		for _, mechanism := range []string{"SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"} {
+			conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := newClient(t, conn)
+			c.expect("220 ")
+			c.ask("EHLO client.test", "250 ")
+			user, err := scram.SHA256.NewClient("bob@south.test", secret, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := user.NewConversation()
+			if strings.HasSuffix(mechanism, "-PLUS") {
+				state := conn.ConnectionState()
+				binding, err := scram.NewTLSExporterBinding(&state)
+				if err != nil {
+					t.Fatal(err)
+				}
+				x = user.NewConversationWithChannelBinding(binding)
+			}
+			if got := c.authenticate(mechanism, x); !strings.HasPrefix(got, want) || x.Valid() != (secret == "posthouse") {
+				t.Errorf("%s with %q: %s; the client trusts us: %v", mechanism, secret, got, x.Valid())
+			}
+		}
+	}
+}
+
+// RFC 4954 §6: who guessed too often hears that it is not possible now, whatever the password, at every server that shares the
+// authenticator.
+func TestGuessesAreThrottled(t *testing.T) {
+	o := testOptions(t)
+	o.Kind, o.AllowPlaintextAuth, o.Auth = Submission, true, sasl.New(sasl.Options{Directory: o.Directory})
+	o.Limits.AuthFailures = 100
+	s, addr := start(t, o, plain)
+	c := dial(t, addr)
+	c.expect("220 ")
+	c.ask("EHLO client.test", "250 ")
+	for range 11 {
+		c.ask("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00bob@south.test\x00wrong")), "535 5.7.8 ")
+	}
+	_, addr = start(t, o, plain)
+	c = dial(t, addr)
+	c.expect("220 ")
+	c.ask("EHLO client.test", "250 ")
+	c.ask("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00bob@south.test\x00posthouse")), "454 4.7.0 ")
+	c.ask("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00dave@south.test\x00posthouse")), "235 2.7.0 ")
+	if n := s.Metrics().Authenticated()[Attempt{"PLAIN", "wrong"}]; n != 11 {
+		t.Errorf("%d wrong attempts are counted", n)
+	}
+}
