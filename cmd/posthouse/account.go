@@ -24,7 +24,7 @@ func newAccount() *cobra.Command {
 		newAccountVerb("enable", "Unlock an account", http.MethodPost, "/enable"),
 		newAccountVerb("keep-sent", "File what an account sends in its Sent box; a copy that its client files becomes the same message", http.MethodPost, "/keep-sent"),
 		newAccountVerb("leave-sent", "Leave filing what an account sends to its clients", http.MethodPost, "/leave-sent"),
-		newAlias())
+		newAppPassword(), newLimits(), newAlias())
 }
 
 func accountPath(login string) string { return "/v1/accounts/" + url.PathEscape(login) }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"posthouse/directory"
 	"posthouse/internal/dns"
 	"posthouse/internal/testkit"
 	"posthouse/spool"
@@ -63,6 +64,68 @@ func TestDirectoryCommands(t *testing.T) {
 	s.run("domain", "remove", "second.test")
 	if err := s.deliver("bob@sender.test", "x\r\n", "alice@house.test"); err == nil {
 		t.Error("mail for a removed account was taken")
+	}
+}
+
+func TestAppPasswordCommands(t *testing.T) {
+	s := newServer(t, "")
+	s.start()
+	s.addAccount("alice@house.test")
+	login := func(secret string) error {
+		c, err := s.loginWith("alice@house.test", secret)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	}
+	var phone directory.AppPassword
+	if err := json.Unmarshal([]byte(s.run("account", "app-password", "add", "alice@house.test", "--label", "telephone", "--json")), &phone); err != nil {
+		t.Fatal(err)
+	}
+	printer := strings.TrimSpace(s.run("account", "app-password", "add", "alice@house.test", "--label", "printer", "--scope", "smtp", "--expires", "2099-12-31"))
+	s.holds(phone.ID+"  telephone  smtp,imap", "account", "app-password", "list", "alice@house.test")
+	s.holds("2099-12-31  never", "account", "app-password", "list", "alice@house.test")
+	if err := login(phone.Password); err != nil {
+		t.Errorf("the telephone's: %v", err)
+	}
+	if err := login(printer); err == nil {
+		t.Error("the printer reads mail")
+	}
+	s.run("account", "app-password", "revoke", "alice@house.test", phone.ID)
+	if out := s.run("account", "app-password", "list", "alice@house.test", "--json"); strings.Contains(out, "telephone") || strings.Contains(out, printer) {
+		t.Errorf("a revoked one is listed, or a password is:\n%s", out)
+	}
+	if login(phone.Password) == nil {
+		t.Error("a revoked one was taken")
+	}
+	if err := login("secret"); err != nil {
+		t.Errorf("the account's own: %v", err)
+	}
+	if out, err := s.command("account", "app-password", "add", "alice@house.test", "--scope", "all").CombinedOutput(); err == nil || !strings.Contains(string(out), "smtp, imap, http") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestLimitsCommand(t *testing.T) {
+	s := newServer(t, "[limits]\nmessages_per_day = 50\n")
+	s.start()
+	s.addAccount("alice@house.test")
+	s.holds("messages        50       0", "account", "limits", "alice@house.test")
+	s.holds("recipients      any      0", "account", "limits", "alice@house.test", "--recipients", "-1")
+	s.holds("recipients      any      0", "account", "limits", "alice@house.test", "--messages", "7")
+	s.holds("messages        7        0", "account", "limits", "alice@house.test")
+	s.holds(`"own":{"messages":7,"recipients":-1,"new_recipients":0}`, "account", "limits", "alice@house.test", "--json")
+}
+
+func TestSuppressionCommands(t *testing.T) {
+	s := newServer(t, "")
+	s.start()
+	s.run("suppression", "add", "bob@far.test", "--reason", "asked for it", "--expires", "2099-12-31")
+	s.holds("2099-12-31  asked for it", "suppression", "list")
+	s.holds(`"address":"bob@far.test"`, "suppression", "list", "--json")
+	s.run("suppression", "remove", "bob@far.test")
+	if out := s.run("suppression", "list"); out != "" {
+		t.Errorf("a removed one is listed:\n%s", out)
 	}
 }
 

@@ -130,12 +130,14 @@ func (s *server) deliver(from, letter string, to ...string) error {
 }
 
 // login opens an IMAP session of an account made by addAccount.
-func (s *server) login(who string) (*imapclient.Client, error) {
+func (s *server) login(who string) (*imapclient.Client, error) { return s.loginWith(who, "secret") }
+
+func (s *server) loginWith(who, secret string) (*imapclient.Client, error) {
 	c, err := imapclient.DialInsecure(s.imap, nil)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Login(who, "secret").Wait(); err != nil {
+	if err := c.Login(who, secret).Wait(); err != nil {
 		c.Close()
 		return nil, err
 	}

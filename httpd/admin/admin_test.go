@@ -126,6 +126,41 @@ func TestDirectory(t *testing.T) {
 	f.want(404, "", "DELETE", "/v1/domains/house.test", "")
 }
 
+func TestCredentials(t *testing.T) {
+	f := newFixture(t)
+	f.want(200, "", "POST", "/v1/domains", `{"name":"house.test"}`)
+	f.want(200, "", "POST", "/v1/accounts", `{"login":"alice@house.test","password":"x"}`)
+	var p directory.AppPassword
+	added := f.want(200, `"scope":"smtp,imap"`, "POST", "/v1/accounts/alice@house.test/app-passwords", `{"label":"phone","scope":"both"}`)
+	if err := json.Unmarshal([]byte(added), &p); err != nil || p.Password == "" {
+		t.Fatal(err, added)
+	}
+	if list := f.want(200, `"label":"phone"`, "GET", "/v1/accounts/alice@house.test/app-passwords", ""); strings.Contains(list, "password") {
+		t.Errorf("a password is listed: %s", list)
+	}
+	f.want(400, "scope", "POST", "/v1/accounts/alice@house.test/app-passwords", `{"label":"phone"}`)
+	f.want(400, "scope", "POST", "/v1/accounts/alice@house.test/app-passwords", `{"scope":"everything"}`)
+	f.want(404, "account", "POST", "/v1/accounts/bob@house.test/app-passwords", `{"scope":"imap"}`)
+	f.want(404, "account", "GET", "/v1/accounts/bob@house.test/app-passwords", "")
+	f.want(200, "", "DELETE", "/v1/accounts/alice@house.test/app-passwords/"+p.ID, "")
+	f.want(404, "entry", "DELETE", "/v1/accounts/alice@house.test/app-passwords/"+p.ID, "")
+	if len(f.disconnected) != 1 {
+		t.Errorf("%v", f.disconnected)
+	}
+	f.want(200, "", "PUT", "/v1/accounts/alice@house.test/limits", `{"messages":7,"recipients":-1}`)
+	f.want(200, `"own":{"messages":7,"recipients":-1,"new_recipients":0}`, "GET", "/v1/accounts/alice@house.test/limits", "")
+	f.want(404, "account", "PUT", "/v1/accounts/bob@house.test/limits", `{}`)
+}
+
+func TestSuppressions(t *testing.T) {
+	f := newFixture(t)
+	f.want(200, "", "POST", "/v1/suppressions", `{"address":"bob@far.test","reason":"550 nobody"}`)
+	f.want(400, "address", "POST", "/v1/suppressions", `{"reason":"550 nobody"}`)
+	f.want(200, `"reason":"550 nobody"`, "GET", "/v1/suppressions", "")
+	f.want(200, "", "DELETE", "/v1/suppressions/bob@far.test", "")
+	f.want(404, "entry", "DELETE", "/v1/suppressions/bob@far.test", "")
+}
+
 func TestQueue(t *testing.T) {
 	f := newFixture(t)
 	one, two := f.add("a@here.test", "x@north.test"), f.add("b@here.test", "y@south.test")
