@@ -107,10 +107,18 @@ func New(o Options) (*Mover, error) {
 	}
 	m.transports = map[string]hop.Transport{
 		viaLocal:  local.New(local.Options{Directory: o.Directory, Store: o.Store, Log: o.Log}),
-		viaRemote: remote.New(remote.Options{Hostname: o.Hostname, Resolver: o.Resolver, Port: o.Port, TLS: o.TLS, Dial: o.Dial, Log: o.Log}),
+		viaRemote: remote.New(remote.Options{Hostname: o.Hostname, Resolver: o.Resolver, Port: o.Port, TLS: o.TLS, Dial: o.Dial, Sign: m.signAgain, Log: o.Log}),
 		viaNone:   parking{},
 	}
 	return m, nil
+}
+
+// signAgain signs a message of one of our users that was converted on its way out.
+func (m *Mover) signAgain(env *mail.Envelope, content io.ReaderAt, size int64) ([]byte, error) {
+	if m.opts.Sign == nil || env.Origin.Account == "" {
+		return nil, nil
+	}
+	return m.opts.Sign(env.From.Domain(), content, size)
 }
 
 func withDefaults(o Options) Options {

@@ -10,7 +10,8 @@ import (
 type AccountID string
 
 // Content is one immutable message, readable many times and from many goroutines. The octets are canonical: every line ends in
-// CRLF and no bare CR or LF is in it.
+// CRLF and no bare CR or LF is in it. Of a message whose Envelope says BodyBinaryMIME that is true of the header, and its body is what
+// the client sent, octet for octet (RFC 3030 §3); whoever hands it to others converts it unless they take BINARYMIME too.
 type Content interface {
 	io.ReaderAt
 	io.Closer

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"posthouse/mail"
 	"posthouse/mail/smtp"
 )
 
@@ -27,7 +28,7 @@ func bdat(ctx context.Context, s *session, args []byte) answer {
 			r = s.failed(err)
 			break
 		}
-		d.chunks = &smtp.Chunks{W: d, Limit: s.server.opts.Limits.MessageSize}
+		d.chunks = &smtp.Chunks{Binary: s.tx.env.Body == mail.BodyBinaryMIME, W: d, Limit: s.server.opts.Limits.MessageSize}
 	}
 	return answer{then: func(ctx context.Context, s *session) (answer, error) {
 		if r.Code != 0 {
@@ -77,4 +78,9 @@ func (s *session) skipChunk(size int64) error {
 // chunking is CHUNKING: RFC 3030. BDAT reads its chunk before it complains, so it asks itself for what it needs.
 func chunking() extension {
 	return extension{name: "CHUNKING", rfc: "RFC 3030", bit: smtp.Chunking, verbs: []verb{{"BDAT", "RFC 3030 §2", 0, bdat}}}
+}
+
+// binaryMIME is BINARYMIME: RFC 3030 §3. The message is kept octet for octet, behind a header of lines.
+func binaryMIME() extension {
+	return extension{name: "BINARYMIME", rfc: "RFC 3030", bit: smtp.BinaryMIME}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"posthouse/mail"
 	"posthouse/mail/smtp"
 	"posthouse/mta/stage"
 	"posthouse/spool"
@@ -46,6 +47,8 @@ func data(ctx context.Context, s *session, _ []byte) answer {
 		return answer{then: func(context.Context, *session) (answer, error) { return answer{}, errPipeline }}
 	case s.tx.data != nil:
 		return say(replyChunksBegun)
+	case s.tx.env.Body == mail.BodyBinaryMIME: // RFC 3030 §3
+		return say(replyOnlyChunks)
 	case s.tx.taken == 0:
 		s.endTransaction()
 		return say(s.noRecipient())

@@ -32,6 +32,7 @@ func extensions() []extension {
 		{name: "SMTPUTF8", rfc: "RFC 6531", bit: smtp.SMTPUTF8},
 		{name: "ENHANCEDSTATUSCODES", rfc: "RFC 2034", bit: smtp.EnhancedCodes},
 		chunking(),
+		binaryMIME(),
 		{name: "DSN", rfc: "RFC 3461", bit: smtp.DSN, offered: func(s *session) bool { return s.server.opts.DSN }},
 		requireTLS(),
 		deliverBy(),

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"posthouse/mail"
 	"posthouse/mail/mime"
+	"posthouse/mail/smtp"
 )
 
 // Errors of a header.
@@ -96,6 +98,9 @@ func (s *session) editHeader(d *incoming, header []byte) ([]byte, error) {
 	if len(header) > 0 && (header[0] == ' ' || header[0] == '\t') { // it would become part of our trace field
 		return nil, errHeaderForm
 	}
+	if d.draft.Envelope().Body == mail.BodyBinaryMIME && len(header) > 0 && !isCanonical(header) { // nobody else has looked
+		return nil, smtp.ErrBareLine
+	}
 	var kept []byte // once a field was dropped: what stands before here
 	dropped, at := false, 0
 	for f := range mime.Fields(header) {
@@ -151,6 +156,12 @@ func (s *session) missingFields(d *incoming) []byte {
 
 // dateFormat is date-time of RFC 5322 §3.3.
 const dateFormat = time.RFC1123Z
+
+// isCanonical tells whether every line ends in CRLF, and no CR or LF stands elsewhere.
+func isCanonical(b []byte) bool {
+	n := bytes.Count(b, []byte("\r\n"))
+	return bytes.Count(b, []byte("\r")) == n && bytes.Count(b, []byte("\n")) == n && bytes.IndexByte(b, 0) < 0 && bytes.HasSuffix(b, []byte("\r\n"))
+}
 
 // claims tells whether an Authentication-Results field says that the host wrote it: RFC 8601 §2.2. One whose author cannot be read
 // could be anybody's, and claims as well.

@@ -34,8 +34,9 @@ var (
 	replyHelloFirst  = reply(503, smtp.Enhanced{5, 5, 1}, "say hello first")
 	replyMailFirst   = reply(503, smtp.Enhanced{5, 5, 1}, "MAIL first")
 	replyMailTwice   = reply(503, smtp.Enhanced{5, 5, 1}, "MAIL was given already")
-	replyChunksBegun = reply(503, smtp.Enhanced{5, 5, 1}, "BDAT has begun the message") // RFC 3030 §2
-	replyNoRecipient = reply(554, smtp.Enhanced{5, 5, 1}, "no valid recipient")         // RFC 5321 §3.3
+	replyChunksBegun = reply(503, smtp.Enhanced{5, 5, 1}, "BDAT has begun the message")    // RFC 3030 §2
+	replyOnlyChunks  = reply(503, smtp.Enhanced{5, 5, 1}, "a binary message goes by BDAT") // RFC 3030 §3
+	replyNoRecipient = reply(554, smtp.Enhanced{5, 5, 1}, "no valid recipient")            // RFC 5321 §3.3
 	replyRcptFirst   = reply(503, smtp.Enhanced{5, 5, 1}, "MAIL and RCPT first")
 	replyAuthNotNow  = reply(503, smtp.Enhanced{5, 5, 1}, "AUTH is not possible now")                     // RFC 4954 §4
 	replyAuthFirst   = reply(530, smtp.Enhanced{5, 7, 0}, "authenticate first")                           // RFC 4954 §6

@@ -11,10 +11,12 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
+	"posthouse/delivery/convert"
 	"posthouse/delivery/hop"
 	"posthouse/directory"
 	"posthouse/mail"
@@ -57,6 +59,18 @@ func (t *Transport) Close() error { return nil }
 // Deliver is hop.Transport.
 func (t *Transport) Deliver(ctx context.Context, _ hop.Hop, task hop.Task) []hop.Result {
 	results := make([]hop.Result, len(task.Recipients))
+	if task.Envelope.Body == mail.BodyBinaryMIME { // mailboxes hold lines
+		text, err := convert.Content(task.Content, mime.Form{})
+		if err != nil {
+			return t.failed(&task, err)
+		}
+		defer func() {
+			if err := text.Close(); err != nil {
+				t.opts.Log.Warn("a converted message was not closed", "mid", task.Envelope.ID, "err", err)
+			}
+		}()
+		task.Content = text
+	}
 	if len(results) == 1 {
 		results[0] = t.one(ctx, &task, 0)
 		return results
@@ -72,6 +86,15 @@ func (t *Transport) Deliver(ctx context.Context, _ hop.Hop, task hop.Task) []hop
 	// No function of the group has an error.
 	_ = g.Wait()
 	return results
+}
+
+// failed is the result of all recipients of a message that cannot be converted.
+func (t *Transport) failed(task *hop.Task, err error) []hop.Result {
+	reply := replyTo(err)
+	if reply.Code < 500 {
+		t.opts.Log.Warn("local delivery must wait", "mid", task.Envelope.ID, "err", err)
+	}
+	return slices.Repeat([]hop.Result{{Status: hop.StatusOf(reply), Reply: reply, Via: "local"}}, len(task.Recipients))
 }
 
 // one delivers to one recipient.
@@ -178,6 +201,8 @@ var replies = []struct {
 	reply smtp.Reply
 }{
 	{errLoop, smtp.Reply{Code: 554, Enhanced: smtp.Enhanced{5, 4, 6}, Text: "mail loop: it was delivered to this address before"}},
+	{mime.ErrSealed, smtp.Reply{Code: 554, Enhanced: smtp.Enhanced{5, 6, 2}, Text: "the message would have to be converted, and is signed or encrypted"}},
+	{mime.ErrForm, smtp.Reply{Code: 554, Enhanced: smtp.Enhanced{5, 6, 3}, Text: "the message cannot be converted to lines"}},
 	{directory.ErrNoAddress, smtp.Reply{Code: 550, Enhanced: smtp.Enhanced{5, 1, 1}, Text: "no such address here"}},
 	{directory.ErrNotLocal, smtp.Reply{Code: 550, Enhanced: smtp.Enhanced{5, 1, 2}, Text: "not a domain of ours"}},
 	{directory.ErrDisabled, smtp.Reply{Code: 550, Enhanced: smtp.Enhanced{5, 2, 1}, Text: "the account is disabled"}},

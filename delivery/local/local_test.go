@@ -198,3 +198,21 @@ func TestEveryErrorHasAReply(t *testing.T) {
 		}
 	}
 }
+
+// TestBinary: a mailbox holds lines (RFC 3030 §3), and a message that cannot be made of them comes back.
+func TestBinary(t *testing.T) {
+	h := newHouse(t)
+	task := hop.Task{Envelope: &mail.Envelope{ID: 7, Body: mail.BodyBinaryMIME}, Recipients: []mail.Recipient{{Address: addr(t, "bob@south.test")}}}
+	task.Content = content{strings.NewReader("Content-Type: multipart/encrypted; boundary=b\r\n\r\n--b\r\n\r\n\x00\r\n--b--\r\n")}
+	if got := h.transport.Deliver(t.Context(), hop.Hop{Kind: hop.Local}, task); got[0].Status != hop.Permanent || got[0].Reply.Enhanced != [3]uint16{5, 6, 2} {
+		t.Errorf("%+v", got)
+	}
+	task.Content = content{strings.NewReader("Content-Type: image/x\r\nContent-Transfer-Encoding: binary\r\n\r\n\xff\n\x00")}
+	if got := h.transport.Deliver(t.Context(), hop.Hop{Kind: hop.Local}, task); got[0].Status != hop.Delivered {
+		t.Errorf("%+v", got)
+	}
+	want := "Content-Type: image/x\r\nContent-Transfer-Encoding: base64\r\nMIME-Version: 1.0\r\n\r\n/woA\r\n"
+	if got := h.inbox("bob"); len(got) != 1 || !strings.HasSuffix(got[0], want) {
+		t.Errorf("%q", got)
+	}
+}

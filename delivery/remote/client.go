@@ -3,8 +3,9 @@
 // It must not know the queue, retry policy, mailboxes or who is local: a hop.Task comes in, a hop.Result for each recipient goes out.
 //
 // The flow of Client.Deliver: reuse an idle connection of the hop, else hosts (MX: RFC 5321 §5.1) → addresses → connect (greeting,
-// EHLO, STARTTLS, AUTH) → exchange: MAIL, RCPT and DATA in one write where PIPELINING is offered, the message, its final reply; then
-// the next host for those a host could not take now. So a message on a reused connection costs two round trips.
+// EHLO, STARTTLS, AUTH) → prepare (convert what the host has no extension for) → exchange: MAIL, RCPT and DATA in one write where
+// PIPELINING is offered, the message, its final reply; then the next host for those a host could not take now. So a message on a reused
+// connection costs two round trips; with CHUNKING it goes by BDAT, as it is.
 //
 // Security is opportunistic, unless the message asks for TLS (RFC 8689) or we authenticate: then the certificate must be good for the
 // host. Every phase has its own deadline (§4.5.3.2), replies are bounded, and what was received before a TLS handshake is forgotten.
@@ -14,6 +15,7 @@ package remote
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -21,6 +23,7 @@ import (
 	"posthouse/delivery/hop"
 	"posthouse/internal/dns"
 	"posthouse/mail"
+	"posthouse/mail/mime"
 	"posthouse/mail/smtp"
 )
 
@@ -41,6 +44,8 @@ type Options struct {
 	TLS      *tls.Config // roots and client certificates; nil: the system's
 	// Dial connects; nil: net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Sign makes the fields that sign a message of ours anew once it was converted, which broke its signature; nil: none.
+	Sign func(env *mail.Envelope, content io.ReaderAt, size int64) ([]byte, error)
 	Log  *slog.Logger // nil: none
 }
 
@@ -80,6 +85,7 @@ func (c *Client) Close() error {
 // Deliver is hop.Transport.
 func (c *Client) Deliver(ctx context.Context, h hop.Hop, t hop.Task) []hop.Result {
 	d := delivery{client: c, hop: h, task: t, results: make([]hop.Result, len(t.Recipients))}
+	defer d.dropForms()
 	for i := range t.Recipients {
 		d.pending = append(d.pending, i)
 	}
@@ -105,6 +111,8 @@ type delivery struct {
 	left     []int    // recipients beyond what a host takes over one connection: RFC 9422
 	failure  *failure // why no host was of use
 	sessions []string // the hosts that were let see the message
+	out      outgoing // the message as the host at hand gets it
+	forms    map[mime.Form]mail.Content
 }
 
 // failure is why a host, or all of them, was of no use.

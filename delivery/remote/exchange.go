@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,14 +24,21 @@ const (
 // use delivers to the pending recipients over a connection. Who is left pending may be taken by another host.
 func (d *delivery) use(ctx context.Context, c *conn) used {
 	host := c.peer.host.name
-	if f := d.unfit(c); f != nil {
-		d.sessions = append(d.sessions, host)
+	aside, f := d.prepare(c)
+	d.note(f)
+	if f == nil || len(aside) > 0 {
+		f = d.unfit(c)
 		d.note(f)
+	}
+	if f != nil {
+		d.pending = slices.Concat(d.pending, aside)
+		d.sessions = append(d.sessions, host)
 		d.keep(c)
 		return fine
 	}
 	stop := c.abortWith(ctx)
 	outcome := d.transactions(ctx, c)
+	d.pending = slices.Concat(d.pending, aside)
 	if outcome != stale {
 		d.sessions = append(d.sessions, host)
 	}
@@ -81,8 +87,7 @@ func (d *delivery) transactions(ctx context.Context, c *conn) used {
 
 // unfit tells why the host cannot take the message as it is.
 func (d *delivery) unfit(c *conn) *failure {
-	env := d.task.Envelope
-	size := d.task.Content.Size()
+	size := d.out.content.Size()
 	switch {
 	case c.limit > 0 && size > c.limit: // RFC 1870 §6.2
 		return c.peer.at(&failure{status: hop.Permanent, reply: smtp.Reply{Code: 552, Enhanced: smtp.Enhanced{5, 3, 4},
@@ -91,37 +96,8 @@ func (d *delivery) unfit(c *conn) *failure {
 		return c.peer.at(refusal(smtp.Enhanced{5, 7, 30}, "the host does not offer REQUIRETLS"))
 	case d.tooLate(c): // RFC 2852 §4.1.4
 		return c.peer.at(refusal(smtp.Enhanced{5, 4, 7}, "the host does not promise to deliver in time"))
-	case env.Body == mail.BodyBinaryMIME: // which goes only by BDAT: RFC 3030 §3
-		return c.peer.at(refusal(smtp.Enhanced{5, 6, 3}, "the message is binary, and is not converted"))
-	case env.UTF8 && !c.offered.Has(smtp.SMTPUTF8) && d.needsUTF8(): // RFC 6531 §3.6
-		return c.peer.at(refusal(smtp.Enhanced{5, 6, 7}, "the message needs SMTPUTF8, which the host does not offer"))
 	}
 	return nil
-}
-
-// maxHeader is how much of a header is searched for UTF-8; what is longer is taken to have some.
-const maxHeader = 256 << 10
-
-// needsUTF8 tells whether there is anything in an address or a header field that only SMTPUTF8 lets through: RFC 6531 §3.4.
-func (d *delivery) needsUTF8() bool {
-	if d.task.Envelope.From.NeedsUTF8() {
-		return true
-	}
-	for _, i := range d.pending {
-		if d.task.Recipients[i].Address.NeedsUTF8() {
-			return true
-		}
-	}
-	b := make([]byte, min(maxHeader, d.task.Content.Size()))
-	if _, err := d.task.Content.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		return true
-	}
-	if end := bytes.Index(b, []byte("\r\n\r\n")); end >= 0 {
-		b = b[:end]
-	} else if len(b) == maxHeader {
-		return true
-	}
-	return slices.ContainsFunc(b, func(c byte) bool { return c >= 0x80 })
 }
 
 // exchange is one transaction: RFC 5321 §3.3.
@@ -149,6 +125,9 @@ func (x *exchange) run() error {
 	x.conn.unclean = true
 	if err := x.conn.steps(steps); err != nil {
 		return err
+	}
+	if x.out.chunks {
+		x.willing = len(x.accepted) > 0
 	}
 	if !x.willing {
 		return nil
@@ -183,11 +162,11 @@ func (x *exchange) broke(ctx context.Context, err error) {
 	}
 }
 
-// envelope is MAIL, a RCPT for each recipient, and DATA.
+// envelope is MAIL, a RCPT for each recipient, and DATA unless the message goes by BDAT: that comes when it is known that somebody gets it.
 func (x *exchange) envelope() []step {
 	env, c := x.task.Envelope, x.conn
 	m := smtp.Mail{
-		From: env.From, Size: x.task.Content.Size(), Body: env.Body, UTF8: env.UTF8, Return: env.Return, EnvID: env.EnvID,
+		From: env.From, Size: x.out.content.Size(), Body: x.out.body, UTF8: x.out.utf8, Return: env.Return, EnvID: env.EnvID,
 		RequireTLS: env.TLS == mail.TLSRequired, By: timeLeft(env.By), Priority: env.Priority,
 	}
 	line := m.Append([]byte("MAIL "), c.offered)
@@ -198,6 +177,9 @@ func (x *exchange) envelope() []step {
 		r := smtp.Rcpt{To: to.Address, Notify: to.Notify, Original: to.Original}
 		line := append(r.Append([]byte("RCPT "), c.offered), "\r\n"...)
 		steps = append(steps, step{line, rcptTime, func(r smtp.Reply) bool { return x.onRcpt(n, r) }})
+	}
+	if x.out.chunks {
+		return steps
 	}
 	return append(steps, step{[]byte("DATA\r\n"), dataTime, x.onData})
 }
@@ -294,24 +276,42 @@ var errNoContent = errors.New("the message could not be read")
 // send writes the message. If it cannot be read to its end, the host must not take what it got for the whole: no end of data then.
 func (x *exchange) send() error {
 	c := x.conn
-	if c.piece == nil {
-		c.piece = make([]byte, bufferSize)
-	}
-	dot := smtp.NewDotWriter(c.w)
-	for off, size := int64(0), x.task.Content.Size(); off < size; {
-		n, err := x.task.Content.ReadAt(c.piece[:min(int64(len(c.piece)), size-off)], off)
-		if n == 0 {
-			return fmt.Errorf("%w: %w", errNoContent, err)
-		}
-		if _, err := dot.Write(c.piece[:n]); err != nil {
+	if x.out.chunks { // one chunk is all of it: what we hold is complete
+		if _, err := fmt.Fprintf(c.w, "BDAT %d LAST\r\n", x.out.content.Size()); err != nil {
 			return err
 		}
-		off += int64(n)
+		if err := x.copyTo(c.w); err != nil {
+			return err
+		}
+		return c.w.Flush()
+	}
+	dot := smtp.NewDotWriter(c.w)
+	if err := x.copyTo(dot); err != nil {
+		return err
 	}
 	if err := dot.Close(); err != nil {
 		return err
 	}
 	return c.w.Flush()
+}
+
+// copyTo writes the message's octets, all of them or an error.
+func (x *exchange) copyTo(w io.Writer) error {
+	c := x.conn
+	if c.piece == nil {
+		c.piece = make([]byte, bufferSize)
+	}
+	for off, size := int64(0), x.out.content.Size(); off < size; {
+		n, err := x.out.content.ReadAt(c.piece[:min(int64(len(c.piece)), size-off)], off)
+		if n == 0 {
+			return fmt.Errorf("%w: %w", errNoContent, err)
+		}
+		if _, err := w.Write(c.piece[:n]); err != nil {
+			return err
+		}
+		off += int64(n)
+	}
+	return nil
 }
 
 // lastWord reads why a host stopped taking the message, if it said that before it closed the connection.

@@ -209,7 +209,11 @@ func TestEndlessReplies(t *testing.T) {
 // TestUnfit: what a host does not offer and the message needs.
 func TestUnfit(t *testing.T) {
 	utf8Header := func(t *hop.Task) {
-		t.Envelope.UTF8, t.Content = true, content{strings.NewReader("Subject: caf\u00e9\r\n\r\nbody\r\n")}
+		t.Envelope.UTF8, t.Content = true, content{strings.NewReader("To: caf\u00e9@south.test\r\n\r\nbody\r\n")}
+	}
+	sealed := func(t *hop.Task) {
+		t.Envelope.Body = mail.BodyBinaryMIME
+		t.Content = content{strings.NewReader("Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\x00\r\n--b--\r\n")}
 	}
 	for name, c := range map[string]struct {
 		offers string
@@ -221,8 +225,7 @@ func TestUnfit(t *testing.T) {
 		"UTF-8 recipient": {"SIZE", func(t *hop.Task) { t.Envelope.UTF8 = true }, "ジョー@south.test",
 			"permanent 550 5.6.7 the message needs SMTPUTF8, which the host does not offer"},
 		"UTF-8 header": {"SIZE", utf8Header, "bob@south.test", "permanent 550 5.6.7 the message needs SMTPUTF8, which the host does not offer"},
-		"binary": {"8BITMIME", func(t *hop.Task) { t.Envelope.Body = mail.BodyBinaryMIME }, "bob@south.test",
-			"permanent 550 5.6.3 the message is binary, and is not converted"},
+		"signed": {"8BITMIME", sealed, "bob@south.test", "permanent 550 5.6.2 the message would have to be converted, and is signed or encrypted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, southZone, func(w *world) {

@@ -6,6 +6,7 @@ func titles() map[int]string {
 		1034: "Domain names: concepts and facilities",
 		1035: "Domain names: implementation and specification",
 		1122: "Requirements for Internet Hosts: Communication Layers",
+		1847: "Security Multiparts for MIME: Multipart/Signed and Multipart/Encrypted",
 		1864: "The Content-MD5 Header Field",
 		1870: "SMTP Service Extension for Message Size Declaration",
 		1894: "An Extensible Message Format for Delivery Status Notifications",

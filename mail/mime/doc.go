@@ -4,6 +4,8 @@
 // and never fails: every input, however broken, has a structure. Depth, parts, header octets and parameters are bounded; what lies
 // beyond a bound is plain content of the part that holds it.
 //
+// Convert writes a message in the form that another host takes, part by part: in lines, in ASCII, with a header of ASCII.
+//
 // Structures are written in the parenthesized form of RFC 9051 §7.5.2 (AppendEnvelope, AppendBody, AppendBodyStructure), which is
 // how mailboxes keep them and IMAP sends them.
 package mime

@@ -149,10 +149,11 @@ func window(in input) ([]byte, error) {
 }
 
 // Chunks takes the chunks of one message sent by BDAT (RFC 3030 §2). W gets what they hold, which must be lines that end in CRLF, as
-// that of DATA must; without BINARYMIME nothing else may be sent (§3). The fields are set before the first Read.
+// that of DATA must; with BINARYMIME they may be anything (§3). The fields are set before the first Read.
 type Chunks struct {
-	W     io.Writer
-	Limit int64 // octets of all chunks together
+	W      io.Writer
+	Limit  int64 // octets of all chunks together
+	Binary bool  // BODY=BINARYMIME: no lines are looked for
 
 	receiver receiver
 	lastCR   bool // the octet before was a CR
@@ -174,7 +175,9 @@ func (c *Chunks) Read(in input, size int64) (refusal, err error) {
 		if err != nil {
 			return d.refusal, err
 		}
-		c.checkLines(p)
+		if !c.Binary {
+			c.checkLines(p)
+		}
 		if err := d.write(p); err != nil {
 			return d.refusal, err
 		}
