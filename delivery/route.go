@@ -18,6 +18,8 @@ type Route struct {
 	Match    string // shell pattern of recipient domains: "partner.example", "*.partner.example", "*"
 	Sender   string // shell pattern of sender addresses: "*@example.com"
 	Via      string // smtp://host:port, smtps://host:port, lmtp://host:port, lmtp+unix:///path, local, dead
+	// Without are keywords of extensions that the hosts do not have, or not so that they could be used: "SMTPUTF8".
+	Without  []string
 	Username string // with Password: authenticate, over TLS with a good certificate
 	Password string
 }
@@ -48,6 +50,13 @@ func (r Route) compile() (route, error) {
 		return route{}, err
 	}
 	h.Username, h.Password = r.Username, r.Password
+	for _, keyword := range r.Without {
+		x := smtp.ExtensionNamed(keyword)
+		if x == 0 {
+			return route{}, fmt.Errorf("a route's without: %q is no extension that is known here", keyword)
+		}
+		h.Without |= x
+	}
 	match, err := canonicalPattern(r.Match)
 	if err != nil {
 		return route{}, err
@@ -108,6 +117,19 @@ func (m *Mover) Destination(from mail.Address, to mail.Recipient) string {
 		m.opts.Log.Warn("cannot tell whether a domain is ours", "domain", to.Address.Domain(), "err", err)
 	}
 	return h.String()
+}
+
+// Lacks tells whether the next hop of a recipient is known not to offer all of the extensions.
+func (m *Mover) Lacks(ctx context.Context, from, to mail.Address, x smtp.Extensions) bool {
+	h, err := m.route(ctx, from, mail.Recipient{Address: to})
+	if err != nil {
+		return false
+	}
+	host, ok := m.transports[viaRemote].(interface {
+		Lacks(h hop.Hop, x smtp.Extensions) bool
+	})
+	_, via := m.transport(h)
+	return ok && via == viaRemote && host.Lacks(h, x)
 }
 
 // localDestination is the Destination of our own mailboxes.

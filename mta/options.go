@@ -1,6 +1,7 @@
 package mta
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"posthouse/directory/sasl"
 	"posthouse/internal/dns"
 	"posthouse/mail"
+	"posthouse/mail/smtp"
 	"posthouse/spool"
 )
 
@@ -72,6 +74,8 @@ type Options struct {
 	AllowPlaintextAuth bool
 	// RelayFrom are networks whose clients may send to anywhere without AUTH, and are believed to be who they say. Empty: none.
 	RelayFrom []netip.Prefix
+	// Lacks tells whether the next hop of a recipient is known not to offer all of some extensions. nil: nothing is known.
+	Lacks func(ctx context.Context, from, to mail.Address, x smtp.Extensions) bool
 	// XClientFrom are networks of proxies and filters that may say whose session or message it is, by XCLIENT and XFORWARD. Empty: none.
 	XClientFrom []netip.Prefix
 	// Queues are the domains, in canonical form, whose mail ETRN has us try at once, for our users and for QueuesFor. Empty: no ETRN.

@@ -3,6 +3,7 @@ package mta
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"posthouse/directory"
 	"posthouse/mail"
@@ -39,6 +40,9 @@ func rcptTo(ctx context.Context, s *session, args []byte) answer {
 	if r := s.judgeRcpt(ctx, r.To); r.Code != 0 {
 		return sayAll(r)
 	}
+	if slices.ContainsFunc(targets, func(to mail.Recipient) bool { return s.cannotTake(ctx, to.Address) }) {
+		return say(replyNoUTF8)
+	}
 	for _, target := range targets {
 		t.add(target)
 	}
@@ -47,6 +51,13 @@ func rcptTo(ctx context.Context, s *session, args []byte) answer {
 		t.start(ctx, s.stages().start)
 	}
 	return say(replyRecipient)
+}
+
+// cannotTake tells whether the next hop is known to be without SMTPUTF8, and an address needs it: RFC 6531 §3.5. Where only the header
+// may need it, the message is taken and converted, or comes back.
+func (s *session) cannotTake(ctx context.Context, to mail.Address) bool {
+	from := s.tx.env.From
+	return s.server.opts.Lacks != nil && (from.NeedsUTF8() || to.NeedsUTF8()) && s.server.opts.Lacks(ctx, from, to, smtp.SMTPUTF8)
 }
 
 // resolve says who gets the mail for a recipient: the address itself, or what an alias of ours stands for.

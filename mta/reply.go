@@ -48,6 +48,7 @@ var (
 	replyAuthLong    = reply(500, smtp.Enhanced{5, 5, 6}, "response too long")                            // RFC 4954 §6
 	replyBadPath     = reply(501, smtp.Enhanced{5, 1, 7}, "malformed sender address")                     // RFC 3463 §3.2
 	replyNeedsUTF8   = reply(553, smtp.Enhanced{5, 6, 7}, "the address needs SMTPUTF8")                   // RFC 6531 §3.5
+	replyNoUTF8      = reply(553, smtp.Enhanced{5, 6, 7}, "the next host does not take SMTPUTF8")         // RFC 6531 §3.5
 	replyManyTo      = reply(452, smtp.Enhanced{4, 5, 3}, "too many recipients")                          // RFC 5321 §4.5.3.1.10
 	replyManyMails   = reply(421, smtp.Enhanced{4, 5, 3}, "too many messages over one connection")        // RFC 9422
 	replySoon        = reply(555, smtp.Enhanced{5, 5, 4}, "less time than the least that DELIVERBY says") // RFC 2852 §4

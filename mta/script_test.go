@@ -26,6 +26,7 @@ import (
 	"posthouse/internal/dns"
 	"posthouse/internal/transcript"
 	"posthouse/mail"
+	"posthouse/mail/smtp"
 	"posthouse/mta/stage"
 	"posthouse/spool"
 )
@@ -181,6 +182,11 @@ var settings = map[string]func(t testing.TB, o *Options, value string){
 	"relay-from":     func(_ testing.TB, o *Options, v string) { o.RelayFrom = append(o.RelayFrom, netip.MustParsePrefix(v)) },
 	"xclient-from": func(_ testing.TB, o *Options, v string) {
 		o.XClientFrom = append(o.XClientFrom, netip.MustParsePrefix(v))
+	},
+	"lacks": func(_ testing.TB, o *Options, v string) {
+		o.Lacks = func(_ context.Context, _, to mail.Address, x smtp.Extensions) bool {
+			return to.Domain() == v && x == smtp.SMTPUTF8
+		}
 	},
 	"queues":        func(_ testing.TB, o *Options, v string) { o.Queues = strings.Fields(v) },
 	"queues-for":    func(_ testing.TB, o *Options, v string) { o.QueuesFor = append(o.QueuesFor, netip.MustParsePrefix(v)) },

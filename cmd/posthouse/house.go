@@ -229,7 +229,7 @@ func (h *house) mtaOptions(kind mta.Kind, l config.Listener) mta.Options {
 	return mta.Options{
 		Kind: kind, Hostname: h.hostname, Spool: h.spool, Directory: h.directory, Auth: h.authority, Resolver: h.resolver, Signer: h.keys.signer,
 		Postmaster: h.postmaster, TLS: h.doorTLS(l.Protocol), AllowPlaintextAuth: l.AllowPlaintextAuth, ShowClients: l.ShowClients, RelayFrom: l.RelayFrom,
-		XClientFrom: l.XClientFrom, Queues: l.ETRNDomains, QueuesFor: l.ETRNFrom, DSN: true,
+		XClientFrom: l.XClientFrom, Queues: l.ETRNDomains, QueuesFor: l.ETRNFrom, Lacks: h.mover.Lacks, DSN: true,
 		Admission: h.admission.stages, MonitorDMARC: h.admission.monitor, Clients: h.clients, Tarpit: h.admission.tarpit,
 		Limits: mta.Limits{MessageSize: h.limits.MessageSize, Recipients: h.limits.Recipients, SessionsPerNetwork: h.admission.perNetwork}, Log: h.log,
 	}

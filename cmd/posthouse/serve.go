@@ -156,7 +156,7 @@ func openCerts(ctx context.Context, c *config.Config, log *slog.Logger) (*certs.
 }
 
 func toRoute(r config.Route) (delivery.Route, error) {
-	route := delivery.Route{Match: r.Match, Sender: r.Sender, Via: r.Via}
+	route := delivery.Route{Match: r.Match, Sender: r.Sender, Via: r.Via, Without: r.Without}
 	if err := route.Check(); err != nil || r.CredentialsFile == "" {
 		return route, err
 	}

@@ -36,6 +36,8 @@ type Hop struct {
 	Kind Kind
 	Host string // the domain of MX, the path of LMTPUnix
 	Port uint16 // of SMTP, SMTPS and LMTP
+	// Without are extensions that are not used there, whatever its hosts say.
+	Without smtp.Extensions
 	// Username and Password authenticate us; then the connection must be TLS with a certificate that is good for Host.
 	Username, Password string
 }

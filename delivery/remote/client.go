@@ -9,7 +9,8 @@
 //
 // Security is opportunistic, unless the message asks for TLS (RFC 8689) or we authenticate: then the certificate must be good for the
 // host. Every phase has its own deadline (§4.5.3.2), replies are bounded, and what was received before a TLS handshake is forgotten.
-// One goroutine uses a connection; the pool of idle ones has a mutex and bounds of its own.
+// One goroutine uses a connection; the pool of idle ones has a mutex and bounds of its own, and so has
+// what is known of the extensions of hosts.
 package remote
 
 import (
@@ -51,8 +52,9 @@ type Options struct {
 
 // Client delivers to other hosts. It is a hop.Transport.
 type Client struct {
-	opts Options
-	pool pool
+	opts  Options
+	pool  pool
+	known known
 }
 
 var _ hop.Transport = (*Client)(nil)

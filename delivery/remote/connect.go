@@ -101,6 +101,7 @@ func (c *Client) greet(ctx context.Context, k *conn, withTLS bool) *failure {
 		f.tls = true
 		return k.peer.at(f)
 	}
+	c.known.learn(k.peer.hop, k.offered)
 	return c.authenticate(k)
 }
 
@@ -137,7 +138,7 @@ func (k *conn) learn(r smtp.Reply, extended bool) {
 	for line := range strings.SplitSeq(lines, "\n") {
 		keyword, args, _ := strings.Cut(line, " ")
 		known := smtp.ExtensionNamed(keyword)
-		k.offered |= known
+		k.offered |= known &^ k.peer.hop.Without
 		switch {
 		case known == smtp.Size:
 			// A limit that is no number is none: RFC 1870 §4.

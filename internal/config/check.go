@@ -188,6 +188,8 @@ func (p *parser) routes(list []docRoute) (out []Route) {
 		plain := r.Via == "local" || r.Via == "dead"
 		if err != nil || !plain && !slices.Contains([]string{"smtp", "smtps", "lmtp", "lmtp+unix"}, u.Scheme) {
 			p.complain(key+".via", "%q is none of smtp://host:port, smtps://host:port, lmtp://host:port, lmtp+unix:///path, local, dead", r.Via)
+		} else if plain && len(r.Without) > 0 {
+			p.complain(key+".without", "via %q has no extensions; remove it", r.Via)
 		} else if plain && r.CredentialsFile != "" {
 			p.complain(key+".credentials_file", "via %q needs no credentials; remove it", r.Via)
 		}

@@ -77,7 +77,8 @@ type Route struct {
 	Match           string // pattern of recipient domains
 	Sender          string // pattern of sender addresses
 	Via             string
-	CredentialsFile string // a file with one line "user:password"
+	Without         []string // keywords of SMTP extensions that are not used there
+	CredentialsFile string   // a file with one line "user:password"
 }
 
 // DNS says whom to ask.
@@ -215,10 +216,11 @@ type docAccount struct {
 }
 
 type docRoute struct {
-	Match           string `toml:"match"`
-	Sender          string `toml:"sender"`
-	Via             string `toml:"via"`
-	CredentialsFile string `toml:"credentials_file"`
+	Match           string   `toml:"match"`
+	Sender          string   `toml:"sender"`
+	Via             string   `toml:"via"`
+	Without         []string `toml:"without"`
+	CredentialsFile string   `toml:"credentials_file"`
 }
 
 type docDNS struct {

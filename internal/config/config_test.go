@@ -55,6 +55,7 @@ password_hash = "$argon2id$…"
 [[route]]
 match = "*.partner.example"
 via = "smtp://relay.example:25"
+without = ["SMTPUTF8"]
 credentials_file = "/etc/secret"
 [[route]]
 sender = "*@example.com"
@@ -79,7 +80,7 @@ recipients = 100
 		l.XClientFrom[0].String() != "192.0.2.2/32" || l.ETRNDomains[0] != "partner.example" || l.ETRNFrom[0].String() != "198.51.100.0/24" {
 		t.Errorf("%+v", l)
 	}
-	if len(c.Routes) != 2 || len(c.DNS.Servers) != 2 || c.Delivery.Port != 2525 || c.Limits.MessageSize != 100<<10 {
+	if len(c.Routes) != 2 || c.Routes[0].Without[0] != "SMTPUTF8" || len(c.DNS.Servers) != 2 || c.Delivery.Port != 2525 || c.Limits.MessageSize != 100<<10 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -110,6 +111,7 @@ func TestComplaintsNameLineAndFix(t *testing.T) {
 		"route without pattern": {shortest + "[[route]]\nvia=\"local\"\n", "f:6: route[0]: a route needs"},
 		"via":                   {shortest + "[[route]]\nmatch=\"*\"\nvia=\"uucp://x\"\n", "f:8: route[0].via: \"uucp://x\" is none of"},
 		"useless credentials":   {shortest + "[[route]]\nmatch=\"*\"\nvia=\"dead\"\ncredentials_file=\"/x\"\n", "f:9: route[0].credentials_file: via \"dead\" needs no"},
+		"without nothing":       {shortest + "[[route]]\nmatch=\"*\"\nvia=\"local\"\nwithout=[\"DSN\"]\n", "f:9: route[0].without: via \"local\" has no"},
 		"server":                {shortest + "[dns]\nservers=[\"localhost\"]\n", "f:7: dns.servers: server 1"},
 		"port":                  {shortest + "[delivery]\nport=0\n", "f:7: delivery.port: 0 is not a port"},
 		"retry":                 {shortest + "[delivery]\nretry=[]\n", "f:7: delivery.retry: it needs"},
