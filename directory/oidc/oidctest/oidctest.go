@@ -35,9 +35,20 @@ type Issuer struct {
 // New starts an issuer, which ends with the test.
 func New(t testing.TB) *Issuer {
 	t.Helper()
+	return begin(t, httptest.NewTLSServer)
+}
+
+// NewPlain is New without TLS, for a process that cannot be told to trust the issuer's certificate.
+func NewPlain(t testing.TB) *Issuer {
+	t.Helper()
+	return begin(t, httptest.NewServer)
+}
+
+func begin(t testing.TB, serve func(http.Handler) *httptest.Server) *Issuer {
+	t.Helper()
 	i := &Issuer{}
 	i.NewKey(t)
-	i.server = httptest.NewTLSServer(http.HandlerFunc(i.serve))
+	i.server = serve(http.HandlerFunc(i.serve))
 	t.Cleanup(i.server.Close)
 	i.URL = i.server.URL
 	return i
