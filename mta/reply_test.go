@@ -23,6 +23,7 @@ var sentinels = map[string]error{
 	"spool.ErrNotFound": spool.ErrNotFound, "spool.ErrLeaseLost": spool.ErrLeaseLost, "spool.ErrFull": spool.ErrFull,
 	"spool.ErrFailed": spool.ErrFailed, "spool.ErrClosed": spool.ErrClosed, "spool.ErrDraft": spool.ErrDraft,
 	"spool.ErrRepeated":     spool.ErrRepeated,
+	"spool.ErrOldFormat":    spool.ErrOldFormat,
 	"directory.ErrNotLocal": directory.ErrNotLocal, "directory.ErrNoAddress": directory.ErrNoAddress,
 	"directory.ErrNoAccount": directory.ErrNoAccount, "directory.ErrNoDomain": directory.ErrNoDomain,
 	"directory.ErrExists": directory.ErrExists, "directory.ErrCredentials": directory.ErrCredentials,
