@@ -32,7 +32,8 @@ type Options struct {
 	Postmaster mail.Address
 	// Allowance is what every account may send that has none of its own. Zero: any number.
 	Allowance Allowance
-	// SCRAM are the hash functions for which keys are kept of every password. Empty: SHA-256.
+	// SCRAM are the hash functions for which keys are kept of every password. Empty: SHA-256. One that is added later has its keys of an
+	// account's own password from its next login by PLAIN on, and of new app passwords.
 	SCRAM []password.Hash
 	Cost  password.Cost
 	Now   func() time.Time

@@ -20,6 +20,7 @@ import (
 
 	"posthouse/crypto/password"
 	"posthouse/directory"
+	"posthouse/directory/oidc"
 	"posthouse/directory/sasl"
 	"posthouse/internal/transcript"
 	"posthouse/mail"
@@ -163,11 +164,14 @@ func serve(t testing.TB, s *Server, l net.Listener) *Server {
 var settings = map[string]func(t testing.TB, o *Options, value string){
 	"tls":            func(_ testing.TB, o *Options, _ string) { o.TLS = nil },                  // no
 	"plaintext-auth": func(_ testing.TB, o *Options, _ string) { o.AllowPlaintextAuth = false }, // no
-	"message-size":   func(t testing.TB, o *Options, v string) { o.Limits.MessageSize = int64(number(t, v)) },
-	"sessions":       func(t testing.TB, o *Options, v string) { o.Limits.Sessions = number(t, v) },
-	"network":        func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerNetwork = number(t, v) },
-	"account":        func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerAccount = number(t, v) },
-	"reference":      func(testing.TB, *Options, string) {}, // see TestScriptsAtDovecot
+	"issuer": func(t testing.TB, o *Options, v string) { // one that does not answer
+		o.Auth = sasl.New(sasl.Options{Directory: mustHouse(t), Tokens: oidc.New(oidc.Options{Issuer: v, Audience: "mail"})})
+	},
+	"message-size": func(t testing.TB, o *Options, v string) { o.Limits.MessageSize = int64(number(t, v)) },
+	"sessions":     func(t testing.TB, o *Options, v string) { o.Limits.Sessions = number(t, v) },
+	"network":      func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerNetwork = number(t, v) },
+	"account":      func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerAccount = number(t, v) },
+	"reference":    func(testing.TB, *Options, string) {}, // see TestScriptsAtDovecot
 }
 
 func number(t testing.TB, s string) int {

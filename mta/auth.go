@@ -94,7 +94,7 @@ func (x exchange) next(ctx context.Context, s *session, response []byte) answer 
 	case err != nil:
 		return say(x.failed(s, err))
 	case done:
-		s.account = x.Account
+		s.becomesUser(x.Account)
 		s.server.metrics.authenticated.add(Attempt{x.Mechanism, "ok"})
 		s.log.Info("authenticated", "login", s.account.Login, "mechanism", x.Mechanism)
 		return say(replyAuthOK)

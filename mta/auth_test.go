@@ -102,3 +102,28 @@ func TestGuessesAreThrottled(t *testing.T) {
 		t.Errorf("%d wrong attempts are counted", n)
 	}
 }
+
+// A session ends with its account's right to it, and nobody else's does.
+func TestDisconnect(t *testing.T) {
+	o := testOptions(t)
+	o.Kind, o.AllowPlaintextAuth = Submission, true
+	s, addr := start(t, o, plain)
+	bob, dave, nobody := dial(t, addr), dial(t, addr), dial(t, addr)
+	for name, c := range map[string]*client{"bob": bob, "dave": dave, "": nobody} {
+		c.expect("220 ")
+		c.ask("EHLO client.test", "250 ")
+		if name != "" {
+			c.ask("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00"+name+"@south.test\x00posthouse")), "235 ")
+		}
+	}
+	who, err := o.Directory.Account(t.Context(), parse("bob@south.test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Disconnect(who.ID)
+	s.Disconnect("")
+	bob.expect("421 4.3.2 ")
+	bob.expectEnd()
+	dave.ask("NOOP", "250 ")
+	nobody.ask("NOOP", "250 ")
+}

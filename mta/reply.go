@@ -57,7 +57,7 @@ var (
 	replyNoPipeline  = reply(554, smtp.Enhanced{5, 5, 0}, "data before it was asked for")                 // RFC 2920 §3.1
 	replyTooMany     = reply(421, smtp.Enhanced{4, 7, 0}, "too many errors")                              //
 	replyTimeout     = reply(421, smtp.Enhanced{4, 4, 2}, "timeout")                                      // RFC 5321 §4.5.3.2.7
-	replyClosing     = reply(421, smtp.Enhanced{4, 3, 2}, "shutting down, try again later")               // RFC 5321 §3.8
+	replyClosing     = reply(421, smtp.Enhanced{4, 3, 2}, "session ended, try again later")               // RFC 5321 §3.8
 	replyBarred      = reply(503, smtp.Enhanced{5, 5, 1}, "you were refused")                             // RFC 5321 §3.1
 	replyBusy        = reply(421, smtp.Enhanced{4, 3, 2}, "too many connections, try again later")
 	replyBanned      = reply(421, smtp.Enhanced{4, 7, 0}, "not from your network now, try again later")

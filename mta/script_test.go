@@ -23,6 +23,8 @@ import (
 
 	"posthouse/crypto/password"
 	"posthouse/directory"
+	"posthouse/directory/oidc"
+	"posthouse/directory/sasl"
 	"posthouse/internal/dns"
 	"posthouse/internal/transcript"
 	"posthouse/mail"
@@ -176,10 +178,13 @@ var settings = map[string]func(t testing.TB, o *Options, value string){
 	},
 	"tls":            func(_ testing.TB, o *Options, _ string) { o.TLS = nil }, // no
 	"plaintext-auth": func(_ testing.TB, o *Options, _ string) { o.AllowPlaintextAuth = true },
-	"dsn":            func(_ testing.TB, o *Options, _ string) { o.DSN = true },
-	"show-clients":   func(_ testing.TB, o *Options, _ string) { o.ShowClients = true },
-	"monitor-dmarc":  func(_ testing.TB, o *Options, _ string) { o.MonitorDMARC = true },
-	"relay-from":     func(_ testing.TB, o *Options, v string) { o.RelayFrom = append(o.RelayFrom, netip.MustParsePrefix(v)) },
+	"issuer": func(_ testing.TB, o *Options, v string) { // one that does not answer
+		o.Auth = sasl.New(sasl.Options{Directory: o.Directory, Tokens: oidc.New(oidc.Options{Issuer: v, Audience: "mail"})})
+	},
+	"dsn":           func(_ testing.TB, o *Options, _ string) { o.DSN = true },
+	"show-clients":  func(_ testing.TB, o *Options, _ string) { o.ShowClients = true },
+	"monitor-dmarc": func(_ testing.TB, o *Options, _ string) { o.MonitorDMARC = true },
+	"relay-from":    func(_ testing.TB, o *Options, v string) { o.RelayFrom = append(o.RelayFrom, netip.MustParsePrefix(v)) },
 	"xclient-from": func(_ testing.TB, o *Options, v string) {
 		o.XClientFrom = append(o.XClientFrom, netip.MustParsePrefix(v))
 	},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"posthouse/directory"
+	"posthouse/mail"
 	"posthouse/mail/smtp"
 	"posthouse/mta/stage"
 )
@@ -49,8 +50,9 @@ type session struct {
 	mails                      int // MAIL commands that were good, since the session began
 
 	mu      sync.Mutex
-	waiting bool // for a command: may be ended at once
-	closing bool // the server shuts down
+	waiting bool           // for a command: may be ended at once
+	closing bool           // the server shuts down, or the account is locked
+	user    mail.AccountID // account's
 }
 
 // Reasons for the end of a session that lie in itself.
@@ -271,14 +273,11 @@ func (s *session) await() error {
 	return s.raw.SetReadDeadline(deadline)
 }
 
-// shutDown ends the session now if it waits for a command, otherwise after the answer to the one it has.
+// shutDown is stop, for the server that shuts down.
 func (s *session) shutDown() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closing = true
-	if s.waiting {
-		s.raw.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a closed connection ends the wait as well
-	}
+	s.stop()
 }
 
 func (s *session) isClosing() bool {

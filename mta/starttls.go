@@ -24,7 +24,8 @@ func runStartTLS(context.Context, *session, []byte) answer {
 	return answer{reply: replyStartTLS, then: func(ctx context.Context, s *session) (answer, error) {
 		s.in.drop()
 		s.endTransaction()
-		s.hello, s.account = greeting{}, noAccount
+		s.hello = greeting{}
+		s.becomesUser(noAccount)
 		return answer{}, s.handshake(ctx)
 	}}
 }

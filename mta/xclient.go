@@ -135,7 +135,8 @@ func runXClient(ctx context.Context, s *session, args []byte) answer {
 	}
 	s.log.Info("client behind a proxy", "name", c.name, "helo", c.helo, "login", c.login, "destination", c.dest)
 	s.endTransaction()
-	s.hello, s.account = greeting{name: c.helo, extended: c.helo != "" && c.extended}, account
+	s.hello = greeting{name: c.helo, extended: c.helo != "" && c.extended}
+	s.becomesUser(account)
 	s.errors, s.junk, s.authFailures = 0, 0, 0
 	s.connected, s.greeted, s.barred = findings{}, findings{}, false
 	s.client.HELO, s.client.Login = c.helo, account.Login.String()

@@ -16,6 +16,7 @@ import (
 	"posthouse/httpd/health"
 	"posthouse/imapd"
 	"posthouse/internal/config"
+	"posthouse/mail"
 	"posthouse/mta"
 )
 
@@ -35,6 +36,8 @@ type door struct {
 	mta      *mta.Metrics // of a listener that takes mail
 	serve    func() error
 	shutdown func(context.Context) error
+	// disconnect ends the sessions of an account. nil: there are none, or imap has them.
+	disconnect func(mail.AccountID)
 }
 
 // openDoors opens every listener; if one cannot be, none is.
@@ -81,7 +84,7 @@ func (h *house) openDoor(l config.Listener, listener net.Listener) (door, error)
 	if err != nil {
 		return door{}, err
 	}
-	return door{mta: s.Metrics(), serve: func() error { return s.Serve(listener) }, shutdown: s.Shutdown}, nil
+	return door{mta: s.Metrics(), serve: func() error { return s.Serve(listener) }, shutdown: s.Shutdown, disconnect: s.Disconnect}, nil
 }
 
 // imapDoor gives the listener to the one IMAP server there is for its kind, so that an account's limits count over all of them.

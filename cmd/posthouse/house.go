@@ -217,8 +217,13 @@ func (h *house) reload(context.Context) error {
 	return h.certs.Reload()
 }
 
-// disconnect ends an account's IMAP sessions.
+// disconnect ends an account's sessions at every door.
 func (h *house) disconnect(id mail.AccountID) {
+	for _, d := range h.doors {
+		if d.disconnect != nil {
+			d.disconnect(id)
+		}
+	}
 	for _, s := range h.imap {
 		s.Disconnect(id)
 	}

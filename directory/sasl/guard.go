@@ -23,7 +23,7 @@ const (
 // and each alone makes wait, without a look at the password.
 //
 // An account must not be locked out by strangers who guess at it. So a name and a network that were once right together are acquainted:
-// their attempts count for the two of them only, apart from all others.
+// their attempts count for the two of them only, apart from all others. All of it is forgotten at a restart.
 type guard struct {
 	now     func() time.Time
 	trusted []netip.Prefix

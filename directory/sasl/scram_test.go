@@ -11,6 +11,7 @@ import (
 	xdg "github.com/xdg-go/scram"
 
 	"posthouse/directory"
+	"posthouse/directory/oidc"
 )
 
 // talk has somebody else's client talk to us.
@@ -183,11 +184,13 @@ func TestSignatureIsAnsweredByNothing(t *testing.T) {
 
 // Whatever a client sends: no panic, and nobody is let in who has no password.
 func FuzzExchange(f *testing.F) {
-	a := New(Options{Directory: open(f), SHA1: true})
+	a := New(Options{Directory: open(f), SHA1: true, Tokens: oidc.New(oidc.Options{Issuer: "https://127.0.0.1:1", Audience: "mail"})}) // which is not there
 	for _, seed := range []string{"n,,n=bob@south.test,r=abc", "\x00bob@south.test\x00x", "y,a=x,n=bob,r=abc,x=y", "n,a=b,\x01auth=Bearer x\x01\x01"} {
 		f.Add("SCRAM-SHA-256", []byte(seed), []byte("c=biws,r=abc,p="+base64.StdEncoding.EncodeToString([]byte(seed))))
 		f.Add("PLAIN", []byte(seed), []byte{})
 		f.Add("LOGIN", []byte(seed), []byte(seed))
+		f.Add("OAUTHBEARER", []byte(seed), []byte(seed))
+		f.Add("XOAUTH2", []byte("user=x\x01auth=Bearer x\x01\x01"), []byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, mechanism string, first, second []byte) {
 		x, err := a.Start(mechanism, Channel{Plaintext: true})
@@ -199,7 +202,8 @@ func FuzzExchange(f *testing.F) {
 			if done && !strings.Contains(string(first)+string(second), "posthouse") {
 				t.Fatalf("%s let in %v", mechanism, x.Account)
 			}
-			if err != nil && !errors.Is(err, ErrResponse) && !errors.Is(err, directory.ErrCredentials) && !errors.Is(err, ErrThrottled) && !errors.Is(err, ErrBinding) {
+			if err != nil && !errors.Is(err, ErrResponse) && !errors.Is(err, directory.ErrCredentials) && !errors.Is(err, ErrThrottled) && !errors.Is(err, ErrBinding) &&
+				!errors.Is(err, directory.ErrUnavailable) {
 				t.Fatal(err)
 			}
 			if err != nil || done {
