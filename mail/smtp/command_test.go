@@ -180,6 +180,7 @@ func TestParseRcpt(t *testing.T) {
 		"TO:<bob@south.test> NOTIFY=SUCCESS,DELAY":   {To: bob, Notify: mail.NotifySuccess | mail.NotifyDelay},
 		"TO:<bob@south.test> ORCPT=rfc822;a+2Bb@c":   {To: bob, Original: "rfc822;a+b@c"},
 		"TO:<bob@south.test> ORCPT=utf-8;ж@пример":   {To: bob, Original: "utf-8;ж@пример"},
+		"TO:<bob@south.test> ORCPT=rfc822;+D0+B6@b":  {To: bob, Original: "utf-8;ж@b"},
 		`TO:<bob@south.test> ORCPT=UTF-8;\x{436}@b`:  {To: bob, Original: "UTF-8;ж@b"},
 		`TO:<bob@south.test> ORCPT=utf-8;a\x{2B}b@c`: {To: bob, Original: "utf-8;a+b@c"},
 	} {

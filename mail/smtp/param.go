@@ -298,6 +298,10 @@ func parseORCPT(r *Rcpt, value string) bool {
 		parse = parseUTF8Addr
 	}
 	text, ok := parse(address)
+	if raw, isXtext := decodeXtext(address); !ok && isPrintable(address) && !strings.EqualFold(kind, addrUTF8) && isXtext && isText(raw) {
+		// Postfix writes an address in UTF-8 as if it were of type rfc822.
+		kind, text, ok = addrUTF8, raw, true
+	}
 	if !ok || text == "" {
 		return false
 	}

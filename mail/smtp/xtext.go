@@ -10,10 +10,16 @@ import (
 // addrUTF8 is the address type of internationalized addresses: RFC 6533 §3.
 const addrUTF8 = "utf-8"
 
-// parseXtext decodes xtext, RFC 3461 §4: "+" and two upper-case hexadecimal digits stand for an octet.
+// parseXtext decodes xtext of printable ASCII: RFC 3461 §4.
 func parseXtext(s string) (string, bool) {
+	text, ok := decodeXtext(s)
+	return text, ok && isPrintable(text)
+}
+
+// decodeXtext decodes xtext, RFC 3461 §4: "+" and two upper-case hexadecimal digits stand for an octet.
+func decodeXtext(s string) (string, bool) {
 	if strings.IndexByte(s, '+') < 0 {
-		return s, isPrintable(s)
+		return s, true
 	}
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
@@ -31,7 +37,12 @@ func parseXtext(s string) (string, bool) {
 		}
 		b = append(b, c)
 	}
-	return string(b), isPrintable(string(b))
+	return string(b), true
+}
+
+// isText tells UTF-8 without controls.
+func isText(s string) bool {
+	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
 }
 
 func formatXtext(s string) string {
