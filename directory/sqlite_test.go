@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"posthouse/crypto/password"
 	"posthouse/directory"
@@ -69,6 +70,37 @@ func TestClosedIsUnavailable(t *testing.T) {
 		}
 		if _, err := d.Resolve(context.Background(), directorytest.Address(t, login)); !errors.Is(err, directory.ErrUnavailable) {
 			t.Error(err)
+		}
+	}
+}
+
+// Whoever has no account learns so no sooner than who has a wrong password for one: the fastest of several, since a test may be held up.
+func TestUnknownNamesTakeAsLong(t *testing.T) {
+	d, err := directory.Open(filepath.Join(t.TempDir(), "directory.db"), directory.Options{
+		Domains: []directory.Domain{{Name: "configured.test"}}, Cost: password.Cost{Memory: 8 << 10, Time: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := d.AddAccount(t.Context(), directorytest.Address(t, "alice@configured.test"), "secret"); err != nil {
+		t.Fatal(err)
+	}
+	fastest := func(name string) time.Duration {
+		least := time.Hour
+		for range 5 {
+			began := time.Now()
+			if _, err := d.Authenticate(t.Context(), directory.Login{Name: name, Password: "wrong", Scope: directory.ScopeSMTP}); !errors.Is(err, directory.ErrCredentials) {
+				t.Fatal(err)
+			}
+			least = min(least, time.Since(began))
+		}
+		return least
+	}
+	known := fastest("alice@configured.test")
+	for _, name := range []string{"nobody@configured.test", "nobody@elsewhere.test", "no address", ""} {
+		if took := fastest(name); took < known/2 || took > 2*known {
+			t.Errorf("%q takes %s, an account %s", name, took, known)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"posthouse/directory/sasl"
+	"posthouse/internal/limit"
 	"posthouse/mail"
 	"posthouse/mailbox"
 )
@@ -230,16 +231,7 @@ func networkOf(addr net.Addr) netip.Prefix {
 	if err != nil {
 		return netip.Prefix{}
 	}
-	ip := ap.Addr().Unmap()
-	length := 64
-	if ip.Is4() {
-		length = 32
-	}
-	prefix, err := ip.WithZone("").Prefix(length)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return prefix
+	return limit.Network(ap.Addr())
 }
 
 // newSessionID names a session in the log.

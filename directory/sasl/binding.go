@@ -50,10 +50,10 @@ func exporter(_ *Authenticator, ch *Channel) []byte {
 
 // endPoint is tls-server-end-point: RFC 5929 §4.1, a hash of the certificate that the server showed.
 func endPoint(a *Authenticator, ch *Channel) []byte {
-	if ch.TLS == nil || a.Certificate == nil {
+	if ch.TLS == nil || a.opts.Certificate == nil {
 		return nil
 	}
-	c := a.Certificate(ch.TLS.ServerName)
+	c := a.opts.Certificate(ch.TLS.ServerName)
 	if c == nil {
 		return nil
 	}

@@ -18,7 +18,7 @@ type tokens interface {
 	Discovery() string
 }
 
-func tokensOffered(a *Authenticator, _ *Channel) bool { return a.Tokens != nil }
+func tokensOffered(a *Authenticator, _ *Channel) bool { return a.opts.Tokens != nil }
 
 // oauthBearer is OAUTHBEARER: RFC 7628 §3.1. Host and port, which a client may name, are not compared: the audience of the token says
 // more.
@@ -69,7 +69,7 @@ func bearer(pairs string) (token string, ok bool) {
 func (x *Exchange) token(ctx context.Context, token, as string) ([]byte, step, error) {
 	x.Name = as
 	who, err := x.auth.guard.attempt(subject{client: x.channel.Client}, func() (directory.Account, error) {
-		name, err := x.auth.Tokens.Verify(ctx, token)
+		name, err := x.auth.opts.Tokens.Verify(ctx, token)
 		if err != nil {
 			return directory.Account{}, err
 		}
@@ -88,7 +88,7 @@ func (x *Exchange) token(ctx context.Context, token, as string) ([]byte, step, e
 // explain tells the client what is wrong with its token, before the exchange fails with its next response, whatever that is: RFC 7628
 // §3.2.2. XOAUTH2 has the words of HTTP.
 func (x *Exchange) explain(err error) ([]byte, step, error) {
-	words := map[string]string{"status": "invalid_token", "openid-configuration": x.auth.Tokens.Discovery()}
+	words := map[string]string{"status": "invalid_token", "openid-configuration": x.auth.opts.Tokens.Discovery()}
 	if x.Mechanism == "XOAUTH2" {
 		words = map[string]string{"status": "401", "schemes": "bearer"}
 	}

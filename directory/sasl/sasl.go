@@ -69,7 +69,7 @@ type accounts interface {
 // Authenticator lets accounts in. All fronts share one, so that guesses at one door count at all. All methods may be called from many
 // goroutines.
 type Authenticator struct {
-	Options
+	opts  Options
 	guard *guard
 }
 
@@ -200,7 +200,7 @@ func (x *Exchange) admit(who directory.Account, as string) error {
 func (x *Exchange) password(ctx context.Context, i identities, secret string) error {
 	x.Name = i.name
 	who, err := x.auth.guard.attempt(subject{i.name, x.channel.Client}, func() (directory.Account, error) {
-		return x.auth.Directory.Authenticate(ctx, directory.Login{Name: i.name, Password: secret, Scope: x.channel.Scope})
+		return x.auth.opts.Directory.Authenticate(ctx, directory.Login{Name: i.name, Password: secret, Scope: x.channel.Scope})
 	})
 	if err != nil {
 		return err
@@ -214,7 +214,7 @@ func (x *Exchange) account(ctx context.Context, name string) (directory.Account,
 	if err != nil {
 		return directory.Account{}, directory.ErrCredentials
 	}
-	who, err := x.auth.Directory.Account(ctx, address)
+	who, err := x.auth.opts.Directory.Account(ctx, address)
 	switch {
 	case errors.Is(err, directory.ErrNoAccount):
 		return directory.Account{}, directory.ErrCredentials

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -148,8 +149,6 @@ func TestTokens(t *testing.T) {
 		return issuer.Sign(t, oidctest.Claims{"iss": issuer.URL, "aud": "mail", "exp": now.Add(time.Hour).Unix(), "email": email})
 	}
 	bob := token("bob@south.test")
-	bad := token("nobody@south.test") // its signature is another's; the keys that might make it right were asked for a moment ago
-	bad = bad[:strings.LastIndex(bad, ".")] + bob[strings.LastIndex(bob, "."):]
 	_, _, err := run(a, secure(home), "XOAUTH2", []byte("user=\x01auth=Bearer "+bob+"\x01\x01"))
 	wants(t, "no name", err, nil)
 	for name, c := range map[string]struct {
@@ -161,7 +160,6 @@ func TestTokens(t *testing.T) {
 		"bearer as another":      {"OAUTHBEARER", "n,a=ж@south.test,\x01auth=Bearer " + bob + "\x01\x01", ErrAuthorization},
 		"bearer, nobody":         {"OAUTHBEARER", "n,,\x01auth=Bearer " + token("nobody@south.test") + "\x01\x01", directory.ErrCredentials},
 		"bearer, disabled":       {"OAUTHBEARER", "n,,\x01auth=Bearer " + token("gone@south.test") + "\x01\x01", directory.ErrDisabled},
-		"bearer, bad":            {"OAUTHBEARER", "n,,\x01auth=Bearer " + bad + "\x01\x01", directory.ErrUnavailable},
 		"bearer, no token":       {"OAUTHBEARER", "n,,\x01auth=Bearer token\x01\x01", directory.ErrCredentials},
 		"bearer, nothing":        {"OAUTHBEARER", "n,,\x01\x01", ErrResponse},
 		"bearer, bound":          {"OAUTHBEARER", "p=tls-exporter,,\x01auth=Bearer " + bob + "\x01\x01", ErrResponse},
@@ -181,6 +179,13 @@ func TestTokens(t *testing.T) {
 		if explained := len(challenges) == 1 && bytes.Contains(challenges[0], []byte(`"status"`)); explained != (c.want == directory.ErrCredentials) {
 			t.Errorf("%s: challenges %q", name, challenges)
 		}
+	}
+	// A signature that is another's: whether new keys might make it right cannot be told a moment after they were asked for.
+	bad := token("ж@south.test")
+	bad = bad[:strings.LastIndex(bad, ".")] + bob[strings.LastIndex(bob, "."):]
+	_, _, err = run(a, secure(home), "OAUTHBEARER", []byte("n,,\x01auth=Bearer "+bad+"\x01\x01"), []byte("\x01"))
+	if !errors.Is(err, directory.ErrUnavailable) && !errors.Is(err, directory.ErrCredentials) {
+		t.Errorf("a changed token: %v", err)
 	}
 	issuer = oidctest.New(t)
 	o.Tokens = oidc.New(oidc.Options{Issuer: issuer.URL, Audience: "mail"}) // whose certificate is not trusted

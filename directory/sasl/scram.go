@@ -15,7 +15,7 @@ import (
 // The exchange is ours, on the keys that stay in the directory: a kept library (github.com/xdg-go/scram) knows one password for a name,
 // and an account here has many. That library's client is the second opinion in the tests.
 
-func sha1Offered(a *Authenticator, _ *Channel) bool { return a.SHA1 }
+func sha1Offered(a *Authenticator, _ *Channel) bool { return a.opts.SHA1 }
 
 func sha1PlusOffered(a *Authenticator, ch *Channel) bool {
 	return sha1Offered(a, ch) && plusOffered(a, ch)
@@ -56,7 +56,7 @@ func (s *scramExchange) clientFirst(ctx context.Context, message []byte) ([]byte
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := s.auth.Directory.Challenge(ctx, s.name)
+	c, err := s.auth.opts.Directory.Challenge(ctx, s.name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -133,7 +133,7 @@ func (s *scramExchange) clientFinal(ctx context.Context, message []byte) ([]byte
 func (s *scramExchange) prove(ctx context.Context, p directory.Proof) ([]byte, step, error) {
 	var signature []byte
 	who, err := s.auth.guard.attempt(subject{s.name, s.channel.Client}, func() (who directory.Account, err error) {
-		who, signature, err = s.auth.Directory.Prove(ctx, p)
+		who, signature, err = s.auth.opts.Directory.Prove(ctx, p)
 		return who, err
 	})
 	if err != nil {
