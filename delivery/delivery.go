@@ -92,6 +92,7 @@ type Mover struct {
 	routes     []route
 	policy     policy
 	transports map[string]hop.Transport // by what Attempt.Via says
+	hosts      *remote.Client           // one of them
 }
 
 // New makes a mover.
@@ -105,9 +106,10 @@ func New(o Options) (*Mover, error) {
 		}
 		m.routes = append(m.routes, compiled)
 	}
+	m.hosts = remote.New(remote.Options{Hostname: o.Hostname, Resolver: o.Resolver, Port: o.Port, TLS: o.TLS, Dial: o.Dial, Sign: m.signAgain, Log: o.Log})
 	m.transports = map[string]hop.Transport{
 		viaLocal:  local.New(local.Options{Directory: o.Directory, Store: o.Store, Log: o.Log}),
-		viaRemote: remote.New(remote.Options{Hostname: o.Hostname, Resolver: o.Resolver, Port: o.Port, TLS: o.TLS, Dial: o.Dial, Sign: m.signAgain, Log: o.Log}),
+		viaRemote: m.hosts,
 		viaNone:   parking{},
 	}
 	return m, nil

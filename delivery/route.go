@@ -15,9 +15,9 @@ import (
 
 // Route sends mail another way than by MX, or into a mailbox. Exactly one of Match and Sender is given.
 type Route struct {
-	Match    string // shell pattern of recipient domains: "partner.example", "*.partner.example", "*"
-	Sender   string // shell pattern of sender addresses: "*@example.com"
-	Via      string // smtp://host:port, smtps://host:port, lmtp://host:port, lmtp+unix:///path, local, dead
+	Match  string // shell pattern of recipient domains: "partner.example", "*.partner.example", "*"
+	Sender string // shell pattern of sender addresses: "*@example.com"
+	Via    string // smtp://host:port, smtps://host:port, lmtp://host:port, lmtp+unix:///path, local, dead
 	// Without are keywords of extensions that the hosts do not have, or not so that they could be used: "SMTPUTF8".
 	Without  []string
 	Username string // with Password: authenticate, over TLS with a good certificate
@@ -125,11 +125,8 @@ func (m *Mover) Lacks(ctx context.Context, from, to mail.Address, x smtp.Extensi
 	if err != nil {
 		return false
 	}
-	host, ok := m.transports[viaRemote].(interface {
-		Lacks(h hop.Hop, x smtp.Extensions) bool
-	})
 	_, via := m.transport(h)
-	return ok && via == viaRemote && host.Lacks(h, x)
+	return via == viaRemote && m.hosts.Lacks(h, x)
 }
 
 // localDestination is the Destination of our own mailboxes.

@@ -225,7 +225,7 @@ func TestUnfit(t *testing.T) {
 		"UTF-8 recipient": {"SIZE", func(t *hop.Task) { t.Envelope.UTF8 = true }, "ジョー@south.test",
 			"permanent 550 5.6.7 the message needs SMTPUTF8, which the host does not offer"},
 		"UTF-8 header": {"SIZE", utf8Header, "bob@south.test", "permanent 550 5.6.7 the message needs SMTPUTF8, which the host does not offer"},
-		"signed": {"8BITMIME", sealed, "bob@south.test", "permanent 550 5.6.2 the message would have to be converted, and is signed or encrypted"},
+		"signed":       {"8BITMIME", sealed, "bob@south.test", "permanent 550 5.6.2 the message would have to be converted, and is signed or encrypted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, southZone, func(w *world) {

@@ -132,6 +132,20 @@ func TestSmarthost(t *testing.T) {
 	}
 }
 
+// TestTLSOptional: RFC 8689 §4.2.2. A sender that does without TLS gets the message to a host whose certificate is another's, and not our
+// credentials.
+func TestTLSOptional(t *testing.T) {
+	ignored := func(t *hop.Task) { t.Envelope.TLS = mail.TLSIgnored }
+	inWorld(t, "other.test. A 192.0.2.1", func(w *world) {
+		other := hop.Hop{Kind: hop.SMTPS, Host: "other.test", Port: 465}
+		w.host("192.0.2.1:465", "S! tls\n"+hello+oneMessage)
+		w.want(w.deliver(other, ignored, "bob@south.test"), "delivered 250 2.0.0 taken")
+		other.Username = "north"
+		w.host("192.0.2.1:465", "S! reject")
+		w.want(w.deliver(other, ignored, "bob@south.test"), "temporary 451 4.7.5 the TLS handshake failed (other.test, 192.0.2.1:465)")
+	})
+}
+
 func TestSMTPS(t *testing.T) {
 	for host, want := range map[string]string{
 		"mail.south.test": "delivered 250 2.0.0 taken",

@@ -67,6 +67,7 @@ func (r *Report) Envelope() mail.Envelope {
 		UTF8:      r.utf8(),
 		Body:      mail.Body8BitMIME, // a header that goes back may hold anything
 		TLS:       r.tls(),
+		Priority:  r.Original.Priority, // RFC 6710 §4.6
 		MessageID: r.messageID(),
 		Received:  r.Time,
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/emersion/go-message/textproto"
 
 	"posthouse/mail"
+	"posthouse/mail/smtp"
 )
 
 // Limits of a notice.
@@ -180,6 +181,9 @@ func (rcpt *Recipient) diagnosticType() string {
 // typed is an address with its type: RFC 3464 §2.3.1, RFC 6533 §3.
 func (r *Report) typed(a mail.Address) string {
 	if a.NeedsUTF8() {
+		if !r.utf8() { // the form of it that is ASCII: RFC 6533 §3
+			return "utf-8; " + smtp.FormatUTF8(a.String())
+		}
 		return "utf-8; " + r.text(a.String())
 	}
 	return "rfc822; " + a.String()

@@ -315,7 +315,7 @@ func showORCPT(r Rcpt) string {
 		return ""
 	}
 	if strings.EqualFold(kind, addrUTF8) {
-		return "=" + kind + ";" + formatUTF8Addr(address)
+		return "=" + kind + ";" + FormatUTF8(address)
 	}
 	return "=" + kind + ";" + formatXtext(address)
 }

@@ -78,8 +78,8 @@ func parseUTF8Addr(s string) (string, bool) {
 	return text, utf8.ValidString(text)
 }
 
-// formatUTF8Addr is utf-8-addr-xtext, which may travel without SMTPUTF8.
-func formatUTF8Addr(s string) string {
+// FormatUTF8 is an address as utf-8-addr-xtext, which may travel without SMTPUTF8: RFC 6533 §3.
+func FormatUTF8(s string) string {
 	var b strings.Builder
 	for _, r := range s {
 		if r <= ' ' || r >= 0x7f || r == '+' || r == '=' || r == '\\' {
