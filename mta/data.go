@@ -15,6 +15,7 @@ import (
 // incoming is a message whose data is on its way.
 type incoming struct {
 	draft  spool.Draft
+	spare  []spool.Draft // that stages have made, or that were in the place of draft before
 	header stage.Header
 	filter headerFilter
 	chunks *smtp.Chunks // of BDAT

@@ -147,18 +147,31 @@ func (s *session) judgeRcpt(ctx context.Context, to mail.Address) smtp.Reply {
 // judgeData asks the stages about a whole message. Those that only look something up share one time.
 func (s *session) judgeData(ctx context.Context, d *incoming) smtp.Reply {
 	m, left := &s.tx.message, s.server.opts.Limits.LookupTime
-	m.Envelope, m.Header, m.Content, m.Size = d.draft.Envelope(), &d.header, d.draft, d.draft.Size()
+	m.Header, m.MaxSize = &d.header, s.server.opts.Limits.MessageSize
+	m.NewDraft = func(ctx context.Context) (stage.Draft, error) { return s.newDraft(ctx, d) }
 	return judge(s, &s.tx.found, s.stages().data, func(st stage.DataStage) stage.Verdict {
-		patient, ok := st.(stage.Patient)
-		if ok {
-			ctx, cancel := context.WithTimeout(ctx, patient.Patience())
-			defer cancel()
-			return st.Judge(ctx, m)
+		m.Envelope, m.Content, m.Size = d.draft.Envelope(), d.draft, d.draft.Size()
+		v := s.judgeIn(ctx, st, m, &left)
+		if v.Edit == nil || !v.Accepts() {
+			return v
 		}
-		began := time.Now()
-		defer func() { left -= time.Since(began) }()
-		ctx, cancel := context.WithTimeout(ctx, left)
+		if err := s.edit(ctx, d, v.Edit); err != nil {
+			return stage.Verdict{Action: stage.Defer, Result: "temperror", Detail: err.Error(), Reply: replyLocal}
+		}
+		return v
+	})
+}
+
+// judgeIn asks a stage within its time.
+func (s *session) judgeIn(ctx context.Context, st stage.DataStage, m *stage.Message, left *time.Duration) stage.Verdict {
+	if patient, ok := st.(stage.Patient); ok {
+		ctx, cancel := context.WithTimeout(ctx, patient.Patience())
 		defer cancel()
 		return st.Judge(ctx, m)
-	})
+	}
+	began := time.Now()
+	defer func() { *left -= time.Since(began) }()
+	ctx, cancel := context.WithTimeout(ctx, *left)
+	defer cancel()
+	return st.Judge(ctx, m)
 }

@@ -21,6 +21,10 @@ type Admission struct {
 	IPRev     stage.Action // on an address without a valid name
 	Header    stage.Sanity
 	Recipient int // messages an hour for one recipient; 0: any number
+	ClamAV    stage.ClamAV
+	Milters   []stage.MilterOptions // asked in this order by the stage "milter"
+
+	milters []stage.Stage // made once for both lists, since a session may change from one to the other
 }
 
 // maker makes the stages of a name.
@@ -59,7 +63,9 @@ func makers() []maker {
 			}
 			return []stage.Stage{stage.Originator{Owners: o.Directory}}
 		}},
-		{name: "sign", make: func(o *Options) []stage.Stage {
+		{name: "clamav", make: func(o *Options) []stage.Stage { return []stage.Stage{o.Admission.ClamAV} }},
+		{name: "milter", after: []string{"dkim"}, make: func(o *Options) []stage.Stage { return o.Admission.milters }},
+		{name: "sign", after: []string{"originator", "milter"}, make: func(o *Options) []stage.Stage {
 			if o.Signer == nil {
 				return nil
 			}
@@ -154,11 +160,16 @@ func lists(o *Options) (strangers, users *list) {
 		return &list{}, &list{}
 	}
 	a := &o.Admission
+	a.milters = nil
 	if a.Strangers == nil {
 		a.Strangers = []string{"spf", "dkim", "dmarc"}
 	}
 	if a.Users == nil {
 		a.Users = []string{"originator", "sign"}
+	}
+	for _, m := range a.Milters {
+		m.Hostname = o.Hostname
+		a.milters = append(a.milters, stage.NewMilter(m))
 	}
 	return named(o, a.Strangers), named(o, a.Users)
 }

@@ -55,7 +55,9 @@ func (t *transaction) close(log *slog.Logger) {
 	if t.data == nil {
 		return
 	}
-	if err := t.data.draft.Abort(); err != nil {
-		log.Warn("a draft was not removed", "err", err)
+	for _, draft := range append(t.data.spare, t.data.draft) {
+		if err := draft.Abort(); err != nil {
+			log.Warn("a draft was not removed", "err", err)
+		}
 	}
 }

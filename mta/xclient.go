@@ -179,6 +179,7 @@ func (s *session) becomes(remote netip.AddrPort) smtp.Reply {
 
 // setRemote says who the client is.
 func (s *session) setRemote(remote netip.AddrPort) {
+	s.client.Close()
 	s.remote, s.client.Remote, s.client.TalksFirst = remote, remote, s.talksFirst
 	if s.server.opts.Clients.trusts(remote.Addr()) {
 		s.client.TalksFirst = nil

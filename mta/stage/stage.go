@@ -85,13 +85,34 @@ type Client struct {
 	TalksFirst func(wait time.Duration) bool
 
 	reverse reverse // what IPRev found; zero: nothing yet
+	filters map[*Milter]*conversation
 }
 
 // TLS is what is known of the session's encryption; the zero value is none.
 type TLS struct{ Version, Cipher string }
 
-// Close ends what stages keep for the session.
-func (c *Client) Close() {}
+// Close ends what stages keep for the session: it is over, or is another client's from here on.
+func (c *Client) Close() {
+	c.reverse = reverse{}
+	for _, f := range c.filters {
+		f.close()
+	}
+	c.filters = nil
+}
+
+// Draft is a place for a message that a stage writes anew.
+type Draft interface {
+	io.Writer
+	io.ReaderAt
+	Size() int64
+}
+
+// Edit is how a stage changes a message.
+type Edit struct {
+	Content     Draft         // in the place of the message's, of NewDraft; nil: that stays
+	From        *mail.Address // another sender
+	Add, Remove []mail.Address
+}
 
 // Message is what a stage sees of a transaction. Its owner calls Close when it is done with it.
 type Message struct {
@@ -100,6 +121,9 @@ type Message struct {
 	Header   *Header
 	Content  io.ReaderAt // without the trace header that is yet to come
 	Size     int64
+	// NewDraft makes room for a message in the place of this one, or for a part of it. Its owner forgets what no Edit names.
+	NewDraft func(ctx context.Context) (Draft, error)
+	MaxSize  int64 // of what is written to it
 
 	// What earlier stages found, for later ones.
 	spf  spf.Answer
@@ -113,8 +137,16 @@ type Message struct {
 // Go runs f beside the session; Close waits for it.
 func (m *Message) Go(f func()) { m.work.Go(f) }
 
-// Close waits for what was started, which ends with the context it was given.
-func (m *Message) Close() { m.work.Wait() }
+// Close waits for what was started, which ends with the context it was given, and tells filters that the message is over.
+func (m *Message) Close() {
+	m.work.Wait()
+	if m.Client == nil {
+		return
+	}
+	for _, f := range m.Client.filters {
+		f.endMessage()
+	}
+}
 
 // policyTime is what is left for the policy of the author's domain out of the time for all stages.
 const policyTime = 3 * time.Second
@@ -165,6 +197,8 @@ type Verdict struct {
 	Results []authres.Result
 	// Fields are header fields, each ending in CRLF, to be put before the message.
 	Fields []byte
+	// Edit changes the message before the next stage sees it; nil: it stays as it is.
+	Edit *Edit
 }
 
 // Accepts tells a verdict that lets the mail go on.

@@ -1,0 +1,91 @@
+package mta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"posthouse/directory"
+	"posthouse/mail"
+	"posthouse/mail/smtp"
+	"posthouse/mta/stage"
+	"posthouse/spool"
+)
+
+var errEdit = errors.New("mta: a stage's change cannot be made")
+
+// newDraft makes room for a message that a stage writes anew. It ends with the transaction, unless it becomes the message.
+func (s *session) newDraft(ctx context.Context, d *incoming) (stage.Draft, error) {
+	draft, err := s.server.opts.Spool.Create(ctx, *d.draft.Envelope())
+	if err != nil {
+		return nil, err
+	}
+	d.spare = append(d.spare, draft)
+	return draft, nil
+}
+
+// edit makes the change that a stage wants, all of it or nothing.
+func (s *session) edit(ctx context.Context, d *incoming, e *stage.Edit) error {
+	to, err := s.editedRecipients(ctx, d.draft.Envelope().To, e)
+	if err != nil {
+		return err
+	}
+	if e.Content != nil {
+		i := slices.IndexFunc(d.spare, func(draft spool.Draft) bool { return any(draft) == any(e.Content) })
+		if i < 0 {
+			return fmt.Errorf("%w: a draft that is none of its own", errEdit)
+		}
+		d.draft, d.spare[i] = d.spare[i], d.draft
+		env, id := d.draft.Envelope(), d.draft.Envelope().ID
+		*env = *d.spare[i].Envelope()
+		env.ID = id
+	}
+	env := d.draft.Envelope()
+	env.To = to
+	if e.From != nil {
+		env.From = *e.From
+	}
+	env.MessageID = d.header.MessageID
+	return nil
+}
+
+// editedRecipients are the recipients with some added and some removed. If nobody is left they all stay, in quarantine: what was answered
+// 250 does not disappear here.
+func (s *session) editedRecipients(ctx context.Context, old []mail.Recipient, e *stage.Edit) ([]mail.Recipient, error) {
+	to := slices.DeleteFunc(slices.Clone(old), func(r mail.Recipient) bool {
+		return slices.ContainsFunc(e.Remove, func(a mail.Address) bool { return names(r, a) })
+	})
+	for _, a := range e.Add {
+		more, err := s.resolve(ctx, &smtp.Rcpt{To: a})
+		if errors.Is(err, directory.ErrNotLocal) { // a filter of ours may send a copy anywhere
+			more, err = []mail.Recipient{{Address: a}}, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: <%s>: %w", errEdit, a, err)
+		}
+		for _, r := range more {
+			if !slices.ContainsFunc(to, func(there mail.Recipient) bool { return there.Address == r.Address }) {
+				to = append(to, r)
+			}
+		}
+	}
+	if len(to) > maxExpanded {
+		return nil, fmt.Errorf("%w: %d recipients", errEdit, len(to))
+	}
+	if len(to) == 0 {
+		s.tx.found.quarantined = true
+		return old, nil
+	}
+	return to, nil
+}
+
+// names tells whether an address is a recipient, or the one that it was given as.
+func names(r mail.Recipient, a mail.Address) bool {
+	if r.Address == a || r.Address == a.FoldLocal() {
+		return true
+	}
+	_, original, _ := strings.Cut(r.Original, ";")
+	return strings.EqualFold(original, a.String())
+}

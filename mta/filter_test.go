@@ -1,0 +1,243 @@
+package mta
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"posthouse/internal/testkit"
+	"posthouse/mail"
+	"posthouse/mta/milter"
+	"posthouse/mta/milter/miltertest"
+	"posthouse/mta/stage"
+	"posthouse/spool"
+)
+
+// filtered is an MX whose strangers' mail a filter sees.
+func filtered(t *testing.T, script miltertest.Script, lost stage.Action) (*miltertest.Filter, Options) {
+	f := miltertest.Start(t, script)
+	client := milter.New(milter.Options{Network: "tcp", Address: f.Address, Timeout: 10 * time.Second})
+	t.Cleanup(func() { client.Close() })
+	o := testOptions(t)
+	o.Admission.Strangers = []string{"milter"}
+	o.Admission.Milters = []stage.MilterOptions{{Name: "milter", Filter: client, Lost: lost}}
+	return f, o
+}
+
+const filteredMail = "Subject: one\r\nFrom: alice@north.test\r\nSubject: two\r\n\r\nbody\r\n"
+
+// send has the dialogue with a mail of two recipients, and gives the last reply to it; the phase is where another one than that came.
+func send(t *testing.T, addr string) (phase, reply string) {
+	c := dial(t, addr)
+	defer c.conn.Close()
+	for _, step := range []struct{ phase, line, good string }{
+		{"connect", "", "220"}, {"hello", "EHLO client.test", "250"}, {"mail", "MAIL FROM:<alice@north.test>", "250"},
+		{"rcpt", "RCPT TO:<bob@south.test>", "250"}, {"rcpt", "RCPT TO:<dave@south.test>", "250"}, {"data", "DATA", "354"}, {"end", filteredMail + ".", "250"},
+	} {
+		if step.line != "" {
+			c.say(step.line)
+		}
+		for {
+			line, err := c.r.ReadString('\n')
+			if err != nil {
+				t.Fatalf("%s: %v", step.phase, err)
+			}
+			if reply = strings.TrimSpace(line); len(line) > 3 && line[3] == ' ' {
+				break
+			}
+		}
+		if !strings.HasPrefix(reply, step.good) {
+			return step.phase, reply
+		}
+	}
+	return "", reply
+}
+
+func numbered(n uint32, rest string) string {
+	return string(binary.BigEndian.AppendUint32(nil, n)) + rest
+}
+
+// Every change that a filter can make is made, all of them in one message.
+func TestFilterChangesMessages(t *testing.T) {
+	p := miltertest.Packet
+	for name, c := range map[string]struct {
+		changes     [][]byte
+		want        string // the message, or what stands in its place by default
+		to, from    string
+		quarantined bool
+	}{
+		"nothing":         {},
+		"a field more":    {changes: [][]byte{p('h', "X-Spam\x00no\x00")}, want: "Subject: one\r\nFrom: alice@north.test\r\nSubject: two\r\nX-Spam: no\r\n\r\nbody\r\n"},
+		"a field on top":  {changes: [][]byte{p('i', numbered(0, "X-Spam\x00no\n\tfolded\x00"))}, want: "X-Spam: no\r\n\tfolded\r\n" + filteredMail},
+		"a field between": {changes: [][]byte{p('i', numbered(2, "X-Spam\x00no\x00"))}, want: "Subject: one\r\nX-Spam: no\r\nFrom: alice@north.test\r\nSubject: two\r\n\r\nbody\r\n"},
+		"another value":   {changes: [][]byte{p('m', numbered(2, "subject\x00spam\x00"))}, want: "Subject: one\r\nFrom: alice@north.test\r\nsubject: spam\r\n\r\nbody\r\n"},
+		"a field less":    {changes: [][]byte{p('m', numbered(1, "Subject\x00\x00"))}, want: "From: alice@north.test\r\nSubject: two\r\n\r\nbody\r\n"},
+		"none to remove":  {changes: [][]byte{p('m', numbered(3, "Subject\x00\x00"))}},
+		"none to change":  {changes: [][]byte{p('m', numbered(3, "Subject\x00x\x00"))}, want: "Subject: one\r\nFrom: alice@north.test\r\nSubject: two\r\nSubject: x\r\n\r\nbody\r\n"},
+		"another body":    {changes: [][]byte{p('b', "line\r"), p('b', "\nanother\nlast")}, want: "Subject: one\r\nFrom: alice@north.test\r\nSubject: two\r\n\r\nline\r\nanother\r\nlast\r\n"},
+		"no body":         {changes: [][]byte{p('b', "")}, want: "Subject: one\r\nFrom: alice@north.test\r\nSubject: two\r\n\r\n"},
+		"all of it":       {changes: [][]byte{p('b', "x\r\n"), p('h', "X\x00y\x00"), p('m', numbered(1, "From\x00carol@north.test\x00"))}, want: "Subject: one\r\nFrom: carol@north.test\r\nSubject: two\r\nX: y\r\n\r\nx\r\n"},
+		"recipients":      {changes: [][]byte{p('-', "<DAVE@south.test>\x00"), p('+', "<carol@north.test>\x00"), p('+', "<all@south.test>\x00")}, to: "bob@south.test carol@north.test dave@south.test"},
+		"nobody left":     {changes: [][]byte{p('-', "<dave@south.test>\x00"), p('-', "<bob@south.test>\x00")}, quarantined: true},
+		"another sender":  {changes: [][]byte{p('e', "<other@north.test>\x00")}, from: "other@north.test"},
+		"no sender":       {changes: [][]byte{p('e', "<>\x00")}, from: "-"},
+		"quarantine":      {changes: [][]byte{p('q', "looks bad\x00")}, quarantined: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, o := filtered(t, miltertest.Script{Actions: 0xff, Answers: map[byte][][]byte{'E': append(c.changes, p('c', ""))}}, stage.Defer)
+			_, addr := start(t, o, plain)
+			if _, r := send(t, addr); !strings.HasPrefix(r, "250 2.0.0 ") {
+				t.Fatal(r)
+			}
+			e := only(t, o.Spool)
+			var to []string
+			for _, r := range e.Recipients {
+				to = append(to, r.Address.String())
+			}
+			want := func(s, usual string) string {
+				if s == "" {
+					return usual
+				}
+				return strings.TrimPrefix(s, "-")
+			}
+			if got := strings.Join(to, " "); got != want(c.to, "bob@south.test dave@south.test") {
+				t.Errorf("to %s", got)
+			}
+			if e.From.String() != want(c.from, "alice@north.test") || e.Quarantined != c.quarantined {
+				t.Errorf("from <%s>, quarantined %v", e.From, e.Quarantined)
+			}
+			got := content(t, o.Spool, e.ID)
+			if trace, rest, _ := strings.Cut(got, "+0000\r\n"); rest != want(c.want, filteredMail) || !strings.Contains(trace, "id "+e.ID.String()) {
+				t.Errorf("%q", got)
+			}
+		})
+	}
+}
+
+// A filter may refuse in every phase, and is not asked about what it has not begun to hear.
+func TestFilterRefuses(t *testing.T) {
+	for _, c := range []struct {
+		command byte
+		phase   string
+	}{{'C', "connect"}, {'H', "hello"}, {'M', "mail"}, {'R', "rcpt"}, {'T', "end"}, {'L', "end"}, {'N', "end"}, {'B', "end"}, {'E', "end"}} {
+		for packet, want := range map[string]string{
+			"r": "550 5.7.1 refused by a filter", "t": "451 4.7.1 deferred by a filter, try again later", "y550 5.7.9 my own words\x00": "550 5.7.9 my own words",
+			"y421 4.7.0 bye\x00": "421 4.7.0 bye",
+		} {
+			t.Run(string(c.command)+packet[:1], func(t *testing.T) {
+				t.Parallel()
+				f, o := filtered(t, miltertest.Script{Answers: map[byte][][]byte{c.command: {miltertest.Packet(packet[0], packet[1:])}}}, stage.Defer)
+				s, addr := start(t, o, plain)
+				phase, r := send(t, addr)
+				if c.command == 'C' { // RFC 5321 §3.1 has its own codes there
+					want = map[byte]string{'5': "554", '4': "421"}[want[0]] + want[3:]
+				}
+				if phase != c.phase || r != want {
+					t.Errorf("%s: %q, want %q", phase, r, want)
+				}
+				testkit.Until(t, "no session", func() bool { return s.metrics.Sessions.Load() == 0 })
+				checkEmpty(t, o)
+				testkit.Until(t, "the end for the filter", func() bool {
+					heard := f.Heard()
+					return heard[len(heard)-1] == "K "
+				})
+			})
+		}
+	}
+}
+
+// What a filter discards is kept out of the way.
+func TestFilterDiscards(t *testing.T) {
+	for _, command := range []byte("MRTLNBE") {
+		_, o := filtered(t, miltertest.Script{Answers: map[byte][][]byte{command: {miltertest.Packet('d', "")}}}, stage.Defer)
+		_, addr := start(t, o, plain)
+		if _, r := send(t, addr); !strings.HasPrefix(r, "250 2.0.0 ") || !only(t, o.Spool).Quarantined {
+			t.Errorf("%c: %s", command, r)
+		}
+	}
+}
+
+// A filter that is lost is never taken for consent, unless that is configured; half of what it wanted is never done.
+func TestLostFilter(t *testing.T) {
+	half := [][]byte{miltertest.Packet('h', "X\x00y\x00"), miltertest.Packet('b', strings.Repeat("half of a body\r\n", 4000))}
+	for name, script := range map[string]miltertest.Script{
+		"at once":               {Version: 1},
+		"at connect":            {HangsUpAfter: 'C', Silent: "C"},
+		"at the sender":         {HangsUpAfter: 'M', Silent: "M"},
+		"in the header":         {HangsUpAfter: 'L', Silent: "L"},
+		"at the end":            {HangsUpAfter: 'E', Silent: "E"},
+		"half a body":           {HangsUpAfter: 'E', Answers: map[byte][][]byte{'E': half}},
+		"a change that is none": {Answers: map[byte][][]byte{'E': append(half, miltertest.Packet('+', "<nobody at all>\x00"), miltertest.Packet('c', ""))}},
+	} {
+		for lost, want := range map[stage.Action]string{stage.Defer: "4", stage.Refuse: "5", stage.Accept: "2", stage.Quarantine: "2"} {
+			t.Run(name+"/"+lost.String(), func(t *testing.T) {
+				t.Parallel()
+				_, o := filtered(t, script, lost)
+				s, addr := start(t, o, plain)
+				_, r := send(t, addr)
+				if r[:1] != want {
+					t.Errorf("%q", r)
+				}
+				testkit.Until(t, "no session", func() bool { return s.metrics.Sessions.Load() == 0 })
+				if want != "2" {
+					checkEmpty(t, o)
+					return
+				}
+				e := only(t, o.Spool)
+				if got := content(t, o.Spool, e.ID); !strings.HasSuffix(got, filteredMail) || strings.Contains(got, "half") || e.Quarantined != (lost == stage.Quarantine) {
+					t.Errorf("%q", got)
+				}
+				if !slices.ContainsFunc(e.Verdicts, func(v mail.Verdict) bool { return v.Stage == "milter" && v.Result == "lost" }) {
+					t.Errorf("%+v", e.Verdicts)
+				}
+			})
+		}
+	}
+}
+
+// A recipient that a filter adds and that is nobody here is not forgotten: the mail comes again.
+func TestFilterAddsNobody(t *testing.T) {
+	_, o := filtered(t, miltertest.Script{Actions: 0xff, Answers: map[byte][][]byte{'E': {miltertest.Packet('+', "<nobody@south.test>\x00"), miltertest.Packet('c', "")}}}, stage.Accept)
+	_, addr := start(t, o, plain)
+	if phase, r := send(t, addr); phase != "end" || !strings.HasPrefix(r, "451 ") {
+		t.Errorf("%s: %s", phase, r)
+	}
+	checkEmpty(t, o)
+}
+
+// A message after another in a session, one after RSET, one after another greeting: the filter hears each from its sender on.
+func TestFilterHearsEveryMessage(t *testing.T) {
+	f, o := filtered(t, miltertest.Script{}, stage.Defer)
+	_, addr := start(t, o, plain)
+	c := dial(t, addr)
+	c.begin()
+	c.ask("RSET", "250 ")
+	for _, step := range dialogue[2:] {
+		c.ask(step.line, step.good)
+	}
+	c.ask("EHLO other.test", "250 ")
+	for _, step := range dialogue[2:] {
+		c.ask(step.line, step.good)
+	}
+	c.ask("QUIT", "221 ")
+	testkit.Until(t, "the end for the filter", func() bool { heard := f.Heard(); return heard[len(heard)-1] == "K " })
+	var commands strings.Builder
+	for _, h := range f.Heard() {
+		if h[0] != 'D' {
+			commands.WriteByte(h[0])
+		}
+	}
+	if got := commands.String(); got != "OCHMRAMRTLNEHMRTLNEK" {
+		t.Error(got)
+	}
+	n := 0
+	for range o.Spool.List(t.Context(), spool.Filter{}) {
+		n++
+	}
+	if n != 2 {
+		t.Errorf("%d messages", n)
+	}
+}
