@@ -18,7 +18,7 @@ import (
 // filtered is an MX whose strangers' mail a filter sees.
 func filtered(t *testing.T, script miltertest.Script, lost stage.Action) (*miltertest.Filter, Options) {
 	f := miltertest.Start(t, script)
-	client := milter.New(milter.Options{Network: "tcp", Address: f.Address, Timeout: 10 * time.Second})
+	client := milter.New(milter.Options{Network: "tcp", Address: f.Address, Timeout: 10 * time.Second, Reuse: true})
 	t.Cleanup(func() { client.Close() })
 	o := testOptions(t)
 	o.Admission.Strangers = []string{"milter"}

@@ -5,6 +5,7 @@ import (
 
 	"posthouse/internal/config"
 	"posthouse/mta"
+	"posthouse/mta/milter"
 	"posthouse/mta/stage"
 )
 
@@ -34,6 +35,11 @@ func toAdmission(c *config.Config, complain func(key string, err error)) admissi
 		tarpit:     mta.Tarpit{After: a.Tarpit.After, Delay: a.Tarpit.Delay, Sessions: a.Tarpit.Sessions},
 		perNetwork: a.Connections.PerNetwork,
 		monitor:    a.Monitor,
+	}
+	out.stages.ClamAV = stage.ClamAV{Network: a.ClamAV.Dial.Network, Address: a.ClamAV.Dial.Address, Action: action(a.ClamAV.Action), MaxSize: a.ClamAV.MaxSize}
+	for _, m := range a.Milters {
+		filter := milter.New(milter.Options{Network: m.Dial.Network, Address: m.Dial.Address, Timeout: m.Timeout, Reuse: m.Reuse})
+		out.stages.Milters = append(out.stages.Milters, stage.MilterOptions{Name: m.Name, Filter: filter, Lost: action(m.Lost)})
 	}
 	if out.perNetwork == 0 {
 		out.perNetwork = math.MaxInt // no bound

@@ -29,6 +29,9 @@ func (h *house) openClients() error {
 		o.Never = slices.Concat(o.Never, l.RelayFrom, l.ProxyProtocolFrom, l.XClientFrom)
 	}
 	h.clients = mta.NewClients(o)
+	for _, m := range h.admission.stages.Milters {
+		h.onClose(m.Filter.Close)
+	}
 	return nil
 }
 

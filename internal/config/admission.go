@@ -2,6 +2,8 @@ package config
 
 import (
 	"net/netip"
+	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +14,8 @@ const (
 	maxGreetDelay  = time.Minute // RFC 5321 §4.5.3.2.1: a client waits five for its greeting
 	maxTarpitDelay = time.Minute
 	maxCount       = 1_000_000
+
+	defaultMilterTime = 30 * time.Second // of each answer
 )
 
 // Admission says who is let in, and which stages judge mail. Actions are words: accept, tag, quarantine, defer, refuse.
@@ -27,6 +31,27 @@ type Admission struct {
 	Recipient   int    // messages an hour for one recipient; 0: any number
 	Monitor     bool   // DMARC only notes
 	Header      Header
+	ClamAV      ClamAV
+	Milters     []Milter
+}
+
+// Dial is where a program listens, as of net.Dial; zero: nowhere.
+type Dial struct{ Network, Address string }
+
+// ClamAV is the scanner for viruses.
+type ClamAV struct {
+	Dial    Dial
+	Action  string // on what is infected
+	MaxSize int64  // octets
+}
+
+// Milter is a filter.
+type Milter struct {
+	Name    string
+	Dial    Dial
+	Lost    string // action without it
+	Timeout time.Duration
+	Reuse   bool // connections, for session after session
 }
 
 // Connections bound what one network may do; 0 of any: no bound.
@@ -65,6 +90,22 @@ type docAdmission struct {
 	Recipient   docRecipient   `toml:"recipient"`
 	DMARC       docDMARC       `toml:"dmarc"`
 	Header      docHeader      `toml:"header"`
+	ClamAV      docClamAV      `toml:"clamav"`
+	Milter      []docMilter    `toml:"milter"`
+}
+
+type docClamAV struct {
+	Address string `toml:"address"`
+	Action  string `toml:"action"`
+	MaxSize string `toml:"max_size"`
+}
+
+type docMilter struct {
+	Name          string `toml:"name"`
+	Address       string `toml:"address"`
+	DefaultAction string `toml:"default_action"`
+	Timeout       string `toml:"timeout"`
+	Reuse         bool   `toml:"reuse"`
 }
 
 type docConnections struct {
@@ -107,8 +148,6 @@ type docHeader struct {
 // defaultAdmission refuses what is certainly wrong, and is quick for everybody else.
 func defaultAdmission() docAdmission {
 	return docAdmission{
-		Stages:      []string{"greet", "helo", "iprev", "recipient", "spf", "dkim", "dmarc", "loop", "header"},
-		UserStages:  []string{"originator", "sign"},
 		Trusted:     []string{"127.0.0.0/8", "::1/128"},
 		Connections: docConnections{PerNetwork: 100, PerMinute: 300, Faults: 20, Unknown: 100, Ban: "1h"},
 		Tarpit:      docTarpit{After: 3, Delay: "2s", Sessions: 500},
@@ -117,13 +156,47 @@ func defaultAdmission() docAdmission {
 		IPRev:       docAction{Action: "tag"},
 		Recipient:   docRecipient{PerHour: 1000},
 		Header:      docHeader{SeveralFrom: "refuse", EightBit: "tag", Other: "tag"},
+		ClamAV:      docClamAV{Action: "refuse", MaxSize: "50MB"},
 	}
 }
 
+// stages are the lists as they are given, or the default ones with the programs that are configured.
+func (p *parser) stages(d docAdmission) (strangers, users []string) {
+	var programs []string
+	for _, c := range []struct {
+		name, key, table string
+		configured       bool
+	}{
+		{"clamav", "admission.clamav", "[admission.clamav]", d.ClamAV.Address != ""},
+		{"milter", "admission.milter[0]", "[[admission.milter]]", len(d.Milter) > 0},
+	} {
+		named := slices.Contains(d.Stages, c.name) || slices.Contains(d.UserStages, c.name)
+		switch {
+		case named && !c.configured:
+			p.complain("admission", "the stage %s needs %s with an address", c.name, c.table)
+		case c.configured && !named && d.Stages != nil && d.UserStages != nil:
+			p.complain(c.key, "neither stages nor user_stages has %q; add it there, or remove this", c.name)
+		}
+		if c.configured {
+			programs = append(programs, c.name)
+		}
+	}
+	if strangers = d.Stages; strangers == nil {
+		strangers = append([]string{"greet", "helo", "iprev", "recipient", "spf", "dkim", "dmarc", "loop", "header"}, programs...)
+	}
+	if users = d.UserStages; users == nil {
+		users = slices.Concat([]string{"originator"}, programs, []string{"sign"})
+	}
+	return strangers, users
+}
+
 func (p *parser) admission(d docAdmission) Admission {
+	strangers, users := p.stages(d)
 	return Admission{
-		Stages:      d.Stages,
-		UserStages:  d.UserStages,
+		Stages:      strangers,
+		UserStages:  users,
+		ClamAV:      p.clamAV(d.ClamAV),
+		Milters:     p.milters(d.Milter),
 		Trusted:     p.networks("admission.trusted", d.Trusted),
 		Connections: p.connections(d.Connections),
 		Tarpit: Tarpit{
@@ -145,6 +218,54 @@ func (p *parser) admission(d docAdmission) Admission {
 			Other:       p.action("admission.header.other", d.Header.Other),
 		},
 	}
+}
+
+func (p *parser) clamAV(d docClamAV) (out ClamAV) {
+	out.Action = p.action("admission.clamav.action", d.Action)
+	if d.Address != "" {
+		out.Dial = p.dial("admission.clamav.address", d.Address)
+	}
+	var err error
+	if out.MaxSize, err = Size(d.MaxSize); err != nil || out.MaxSize == 0 {
+		p.complain("admission.clamav.max_size", "%q is not a size; give one like \"50MB\", at most clamd's StreamMaxLength", d.MaxSize)
+	}
+	return out
+}
+
+func (p *parser) milters(list []docMilter) (out []Milter) {
+	names := map[string]bool{}
+	for i, d := range list {
+		key := at("admission.milter", i)
+		m := Milter{Name: "milter", Lost: "defer", Timeout: defaultMilterTime, Reuse: d.Reuse, Dial: p.dial(key+".address", d.Address)}
+		if d.Name != "" {
+			m.Name = "milter:" + d.Name
+		}
+		if names[m.Name] {
+			p.complain(key+".name", "another milter is called %q; each of several needs a name of its own", d.Name)
+		}
+		names[m.Name] = true
+		if d.DefaultAction != "" {
+			m.Lost = p.action(key+".default_action", d.DefaultAction)
+		}
+		if d.Timeout != "" {
+			m.Timeout = p.duration(key+".timeout", d.Timeout)
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// dial reads "tcp://host:port" or "unix:///path".
+func (p *parser) dial(key, s string) Dial {
+	u, err := url.Parse(s)
+	switch {
+	case err == nil && u.Scheme == "tcp" && u.Port() != "" && u.Path == "":
+		return Dial{"tcp", u.Host}
+	case err == nil && u.Scheme == "unix" && u.Host == "" && filepath.IsAbs(u.Path):
+		return Dial{"unix", u.Path}
+	}
+	p.complain(key, "%q is neither tcp://host:port nor unix:///path", s)
+	return Dial{}
 }
 
 func (p *parser) connections(d docConnections) Connections {

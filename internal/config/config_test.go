@@ -121,6 +121,14 @@ func TestComplaintsNameLineAndFix(t *testing.T) {
 		"clients shown to whom": {shortest + "[[listener]]\nprotocol=\"smtp\"\naddress=\"[::]:25\"\nshow_clients=true\n", "f:9: listener[0].show_clients: it means nothing for smtp"},
 		"warn after give up":    {shortest + "[delivery]\nwarn_after=\"200h\"\n", "f:7: delivery.warn_after: 200h is later"},
 		"size":                  {shortest + "[limits]\nmessage_size=\"big\"\n", "f:7: limits.message_size: \"big\" is not a size"},
+		"clamav not there":      {shortest + "[admission]\nstages=[\"clamav\"]\n", "f:6: admission: the stage clamav needs [admission.clamav] with an address"},
+		"milter not asked":      {shortest + "[admission]\nstages=[]\nuser_stages=[]\n[[admission.milter]]\naddress=\"tcp://[::1]:1\"\n", "f:9: admission.milter[0]: neither stages nor user_stages has \"milter\""},
+		"milter's address":      {shortest + "[[admission.milter]]\naddress=\"localhost\"\n", "f:7: admission.milter[0].address: \"localhost\" is neither tcp://host:port nor unix:///path"},
+		"milter without":        {shortest + "[[admission.milter]]\n", "f:6: admission.milter[0].address: \"\" is neither"},
+		"milter's action":       {shortest + "[[admission.milter]]\naddress=\"tcp://[::1]:1\"\ndefault_action=\"hope\"\n", "f:8: admission.milter[0].default_action: \"hope\" is none of accept"},
+		"milters' names":        {shortest + "[[admission.milter]]\naddress=\"tcp://[::1]:1\"\n[[admission.milter]]\naddress=\"tcp://[::1]:2\"\n", "f:8: admission.milter[1].name: another milter is called \"\""},
+		"clamav's address":      {shortest + "[admission.clamav]\naddress=\"unix:clamd\"\n", "f:7: admission.clamav.address: \"unix:clamd\" is neither"},
+		"clamav's size":         {shortest + "[admission.clamav]\nmax_size=\"much\"\n", "f:7: admission.clamav.max_size: \"much\" is not a size"},
 		"stage's key":           {shortest + "[admission.greet]\ndelai=\"1s\"\n", "f:7: admission.greet.delai: unknown key; did you mean delay?"},
 		"greet delay":           {shortest + "[admission.greet]\ndelay=\"1h\"\n", "f:7: admission.greet.delay: \"1h\" is not a duration between 0s and 1m0s"},
 		"tarpit delay":          {shortest + "[admission.tarpit]\ndelay=\"-1s\"\n", "f:7: admission.tarpit.delay: \"-1s\" is not"},
@@ -136,6 +144,28 @@ func TestComplaintsNameLineAndFix(t *testing.T) {
 		_, err := Parse("f", c.text)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %s", name, err, c.want)
+		}
+	}
+}
+
+// The programs that are configured are asked, unless the lists of stages say otherwise.
+func TestStages(t *testing.T) {
+	programs := "[admission.clamav]\naddress=\"unix:///run/clamd\"\n[[admission.milter]]\naddress=\"tcp://127.0.0.1:11332\"\nname=\"rspamd\"\nreuse=true\n"
+	for text, want := range map[string]string{
+		"":       "greet helo iprev recipient spf dkim dmarc loop header | originator sign",
+		programs: "greet helo iprev recipient spf dkim dmarc loop header clamav milter | originator clamav milter sign",
+		"[admission]\nstages=[\"milter\",\"spf\"]\n" + programs: "milter spf | originator clamav milter sign",
+	} {
+		c, err := Parse("f", shortest+text)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got := strings.Join(c.Admission.Stages, " ") + " | " + strings.Join(c.Admission.UserStages, " "); got != want {
+			t.Errorf("%s: %s", text, got)
+		}
+		if m := c.Admission.Milters; len(m) > 0 && m[0] != (Milter{"milter:rspamd", Dial{"tcp", "127.0.0.1:11332"}, "defer", 30 * time.Second, true}) {
+			t.Errorf("%+v", m)
 		}
 	}
 }

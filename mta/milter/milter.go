@@ -4,7 +4,7 @@
 // It owns connections to filters and the protocol's octets. It must not know sessions, envelopes or what an answer means for the mail: a
 // filter that is lost, is too late or talks nonsense is an error, and whoever asked decides; it is never taken for consent.
 //
-// The flow: Filter.Begin gives a Session, on a connection that another session left (QUIT_NC) or a new one with its options negotiated.
+// The flow: Filter.Begin gives a Session, on a connection that another session left (QUIT_NC), or a new one with its options negotiated.
 // Session.Connect and Hello, then for each message Mail, Rcpt, Data, Header, EndOfHeader, Body and EndOfMessage, which gives the changes
 // the filter wants; Abort ends a message before, Close the session. What the filter did not want to hear of is not sent, and an answer that
 // it said it would not give is not waited for.
@@ -39,6 +39,9 @@ const (
 type Options struct {
 	Network, Address string        // as of net.Dial: "tcp", "127.0.0.1:11332"; "unix", "/run/filter.sock"
 	Timeout          time.Duration // of each answer; 0: 30 s
+	// Reuse keeps a connection for the next session (QUIT_NC). Not every libmilter answers to CONNECT after that, so it is for filters of
+	// which it is known: rspamd does.
+	Reuse bool
 }
 
 // Filter is a milter that can be asked.

@@ -21,7 +21,7 @@ var client = netip.MustParseAddrPort("192.0.2.1:1025")
 
 func begin(t testing.TB, f *miltertest.Filter) (*Filter, *Session) {
 	t.Helper()
-	filter := New(Options{Network: "tcp", Address: f.Address})
+	filter := New(Options{Network: "tcp", Address: f.Address, Reuse: true})
 	t.Cleanup(func() { filter.Close() })
 	s, err := filter.Begin(t.Context())
 	if err != nil {
@@ -193,7 +193,7 @@ func TestLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := miltertest.Start(t, script)
-			filter := New(Options{Network: "tcp", Address: f.Address})
+			filter := New(Options{Network: "tcp", Address: f.Address, Reuse: true})
 			defer filter.Close()
 			s, err := filter.Begin(t.Context())
 			if err == nil {

@@ -103,10 +103,10 @@ func (s *Session) Abort() {
 	}
 }
 
-// Close ends the session. A connection that is in order is kept for the next one.
+// Close ends the session. A connection that is in order is kept for the next one where that is wanted.
 func (s *Session) Close() {
 	s.Abort()
-	if !s.broken && s.conn.version >= reuseVersion && s.conn.quit(cmdQuitNew) == nil {
+	if !s.broken && s.filter.opts.Reuse && s.conn.version >= reuseVersion && s.conn.quit(cmdQuitNew) == nil {
 		s.filter.put(s.conn)
 		return
 	}
