@@ -89,6 +89,7 @@ func TestPowerCut(t *testing.T) {
 	l := newLoad(s, "alice@house.test", 8)
 	for range testkit.CrashRounds(2) {
 		l.untilAccepted(l.count() + 20 + rand.IntN(200))
+		l.powerCut()
 		d.cut()
 		s.process.Kill()
 		d.restore()
