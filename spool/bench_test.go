@@ -157,7 +157,7 @@ func million(b testing.TB, dir string, n int) {
 		for _, sql := range []string{
 			`INSERT INTO message SELECT value, m.size, 0, m.envelope, NULL FROM message m, numbers`,
 			`INSERT INTO body SELECT value, b.prefix, b.body FROM body b, numbers`,
-			`INSERT INTO recipient SELECT value, 0, 0, value, 0, r.since, 0, 0, 0, 0, r.destination, r.address, '', '', 0, 0, NULL FROM recipient r, numbers`,
+			`INSERT INTO recipient SELECT value, 0, 0, value, r.since, 0, 0, 0, 0, r.destination, r.address, '', '', 0, 0, NULL FROM recipient r, numbers`,
 		} {
 			sql = "WITH RECURSIVE numbers(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM numbers WHERE value < ?) " + sql
 			if err := prepare(tx.Conn, sql).int(int64(n)).run(); err != nil {

@@ -95,6 +95,9 @@ func (s *SQLite) applyVerb(tx *db.Tx, e *Entry, v verb) (changed int, file bool,
 	now := time.Now()
 	var events []Event
 	for _, before := range e.Recipients {
+		if s.leases.leased(e.ID, before.N) {
+			continue
+		}
 		after := before
 		v.apply(&after, now)
 		ok, err := replace(tx.Conn, e.ID, before, after)

@@ -262,7 +262,7 @@ func (r *sealed) insertBody(tx *db.Tx) error {
 	if r.large {
 		return q.null().run()
 	}
-	k := &kept{r.id, r.prefix, r.body}
+	k := &kept{r.id, r.prefix, r.body, r.env, r.envelope}
 	tx.OnCommit(func() { r.spool.recent.put(k) })
 	return q.blob(r.body).run()
 }
@@ -277,9 +277,9 @@ func (r *sealed) insertRecipient(tx *db.Tx, n int, due time.Time) error {
 
 // insertRecipient adds a recipient's row, of any state but Leased.
 func insertRecipient(tx *db.Tx, e *mail.Envelope, r *Recipient) error {
-	return prepare(tx.Conn, `INSERT INTO recipient(message, n, state, due, epoch, since, attempts, last_attempt, warned, notify,
+	return prepare(tx.Conn, `INSERT INTO recipient(message, n, state, due, since, attempts, last_attempt, warned, notify,
 		destination, address, original, last_reply, priority, own, sum)
-		VALUES(?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`).
+		VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`).
 		int(int64(e.ID)).int(int64(r.N)).int(int64(r.State)).int(nanos(r.Due)).int(nanos(r.Since)).int(int64(r.Attempts)).
 		int(nanos(r.LastAttempt)).int(bit(r.Warned)).int(int64(r.Notify)).
 		text(r.Destination).text(r.Address.String()).text(r.Original).text(r.LastReply).int(int64(e.Priority)).int(bit(r.Own)).sum(r.sum(e.ID)).run()

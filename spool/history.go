@@ -189,7 +189,7 @@ func (s *SQLite) story(ctx context.Context, id mail.ID) (st Story, err error) {
 			st.Entry = *left
 			st.Recipients = recipientsOf(&st.Envelope, events)
 			st.To = nil
-		} else if st.Entry, err = show(c, id); err != nil {
+		} else if st.Entry, err = s.show(c, id); err != nil {
 			return err
 		}
 		st.Events = append([]Event{received(&st.Envelope)}, events...)

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"iter"
+	"math"
 
 	"zombiezen.com/go/sqlite"
 
@@ -40,9 +41,85 @@ func readPriorities(c *sqlite.Conn) (p priorities, err error) {
 	return p, q.done()
 }
 
+// forever is later than anything is due.
+const forever = math.MaxInt64
+
+// spot is where a recipient lies in its lane: those of a lane are taken in this order.
+type spot struct {
+	due int64
+	id  mail.ID
+	n   int
+}
+
+// busy is what a lane with leased recipients is known by, since its row does not say that these are taken.
+type busy struct {
+	leased int
+	after  spot  // every recipient up to here is leased
+	row    int64 // its row's due, or later
+	next   int64 // when the first that is not leased is due, or earlier
+}
+
+// occupy notes that recipients of a lane are taken, the first of them due at first: all up to a spot, after which the next is due at next.
+func (s *SQLite) occupy(l lane, first int64, after spot, next int64) {
+	b := s.busy[l]
+	if b == nil {
+		b = &busy{row: first}
+		s.busy[l] = b
+	}
+	b.after, b.next = after, next
+}
+
+// reoccupy takes a vacate back.
+func (s *SQLite) reoccupy(l lane, n int) {
+	b := s.busy[l]
+	if b == nil {
+		b = &busy{row: forever}
+		s.busy[l] = b
+	}
+	b.leased += n
+	b.after, b.next = spot{}, 0
+}
+
+// vacate notes that recipients of a lane are leased no more; the last one sets the lane's row right.
+func (s *SQLite) vacate(tx *db.Tx, l lane, n int) error {
+	if !s.forget(l, n) {
+		return nil
+	}
+	return updateDue(tx, l)
+}
+
+// forget is vacate without the row; it tells whether none is leased any more.
+func (s *SQLite) forget(l lane, n int) bool {
+	b := s.busy[l]
+	if b == nil {
+		return false
+	}
+	if b.leased -= n; b.leased > 0 {
+		return false
+	}
+	delete(s.busy, l)
+	return true
+}
+
+// lookAgain has a lane be looked at from its beginning: something in it was given back.
+func (s *SQLite) lookAgain(l lane) {
+	if b := s.busy[l]; b != nil {
+		b.after, b.next = spot{}, 0
+	}
+}
+
 // markDue has a lane's row say that something is due there at due, or earlier.
 func (s *SQLite) markDue(tx *db.Tx, l lane, due int64) error {
 	s.priorities.add(l.priority)
+	if b := s.busy[l]; b != nil {
+		b.next = min(b.next, due)
+		if due <= b.after.due {
+			b.after = spot{}
+		}
+		if due >= b.row {
+			return nil
+		}
+	}
 	return prepare(tx.Conn, `INSERT INTO destination(name, priority, due) VALUES(?, ?, ?)
 		ON CONFLICT(name, priority) DO UPDATE SET due = excluded.due WHERE excluded.due < due`).
 		text(l.destination).int(int64(l.priority)).int(due).run()
@@ -62,17 +139,23 @@ func updateDue(tx *db.Tx, l lane) error {
 		int(due).text(l.destination).int(int64(l.priority)).int(due).run()
 }
 
-// nextDue is when a lane comes due that is not now.
-func (s *SQLite) nextDue(tx *db.Tx, now int64) (next int64, ok bool, err error) {
+// nextDue is when a lane comes due that is not now; forever: none does.
+func (s *SQLite) nextDue(tx *db.Tx, now int64) (next int64, err error) {
+	next = forever
 	for p := range s.priorities.descending() {
-		due, found, err := prepare(tx.Conn, "SELECT due FROM destination WHERE priority = ? AND due > ? ORDER BY due LIMIT 1").
+		due, ok, err := prepare(tx.Conn, "SELECT due FROM destination WHERE priority = ? AND due > ? ORDER BY due LIMIT 1").
 			int(int64(p)).int(now).number()
 		if err != nil {
-			return 0, false, err
+			return 0, err
 		}
-		if found && (!ok || due < next) {
-			next, ok = due, true
+		if ok {
+			next = min(next, due)
 		}
 	}
-	return next, ok, nil
+	for _, b := range s.busy {
+		if b.next > now {
+			next = min(next, b.next)
+		}
+	}
+	return next, nil
 }

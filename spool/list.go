@@ -1,12 +1,14 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,14 +23,14 @@ const pageSize = 256
 // Show is Spool.
 func (s *SQLite) Show(ctx context.Context, id mail.ID) (e Entry, err error) {
 	err = s.db.Read(ctx, func(c *sqlite.Conn) (err error) {
-		e, err = show(c, id)
+		e, err = s.show(c, id)
 		return err
 	})
 	return e, translate(err)
 }
 
 // show reads one message with all its recipients.
-func show(c *sqlite.Conn, id mail.ID) (Entry, error) {
+func (s *SQLite) show(c *sqlite.Conn, id mail.ID) (Entry, error) {
 	e, err := readMessage(c, id)
 	if err != nil {
 		return Entry{}, err
@@ -39,9 +41,18 @@ func show(c *sqlite.Conn, id mail.ID) (Entry, error) {
 		if err != nil {
 			return Entry{}, errors.Join(err, q.done())
 		}
+		r.State = s.stateOf(id, r.N, r.State)
 		e.Recipients = append(e.Recipients, r)
 	}
 	return e, q.done()
+}
+
+// stateOf is where a recipient stands whose row says state: that of a leased one says ready.
+func (s *SQLite) stateOf(id mail.ID, n int, state State) State {
+	if state == Ready && s.leases.leased(id, n) {
+		return Leased
+	}
+	return state
 }
 
 // readMessage reads one message without its recipients.
@@ -101,7 +112,7 @@ func (s *SQLite) List(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 func (s *SQLite) page(ctx context.Context, m *matcher, after mail.ID) (page []Entry, last mail.ID, err error) {
 	err = s.db.Read(ctx, func(c *sqlite.Conn) error {
 		page, last = nil, 0
-		found, end, err := m.find(c, after)
+		found, end, err := s.find(c, m, after)
 		if err != nil {
 			return err
 		}
@@ -158,21 +169,22 @@ type found struct {
 }
 
 // find reads the recipients that match, of the next messages after an ID: a page of them, and where it ended, 0 at the end of all.
-func (m *matcher) find(c *sqlite.Conn, after mail.ID) (page []found, last mail.ID, err error) {
+func (s *SQLite) find(c *sqlite.Conn, m *matcher, after mail.ID) (page []found, last mail.ID, err error) {
 	first, end := int64(after)+1, int64(1<<63-1)
 	if m.ID != 0 {
 		first, end = max(first, int64(m.ID)), int64(m.ID)
 	}
 	q := prepare(c, "SELECT "+recipientColumns+" FROM recipient WHERE message BETWEEN ? AND ? ORDER BY message, n").int(first).int(end)
 	for q.next() {
-		if !m.states[State(q.stmt.ColumnInt(2))] {
+		state := s.stateOf(mail.ID(q.stmt.ColumnInt64(0)), q.stmt.ColumnInt(1), State(q.stmt.ColumnInt(2)))
+		if !m.states[state] {
 			continue
 		}
 		id, r, err := scanRecipient(q.stmt)
 		if err != nil {
 			return nil, 0, errors.Join(err, q.done())
 		}
-		if !m.recipient(&r) {
+		if r.State = state; !m.recipient(&r) {
 			continue
 		}
 		if len(page) == 0 || page[len(page)-1].id != id {
@@ -212,38 +224,72 @@ func matchAddress(pattern string, a mail.Address) bool {
 func (s *SQLite) Stats(ctx context.Context, limit int) (st Stats, err error) {
 	err = s.db.Read(ctx, func(c *sqlite.Conn) error {
 		st = Stats{Recipients: make(map[State]int64)}
-		oldest, err := st.count(c, limit)
+		groups, err := s.groups(c)
 		if err != nil {
 			return err
 		}
-		for i, id := range oldest {
-			e, err := readMessage(c, id)
-			if err != nil {
+		for _, g := range groups {
+			st.Recipients[g.State] += g.Recipients
+		}
+		slices.SortFunc(groups, func(a, b group) int {
+			return cmp.Or(cmp.Compare(b.Recipients, a.Recipients), cmp.Compare(a.oldest, b.oldest), cmp.Compare(a.State, b.State))
+		})
+		for _, g := range groups[:min(len(groups), limit)] {
+			e, err := readMessage(c, g.oldest)
+			if err != nil && !errors.Is(err, ErrNotFound) { // a leased one may be settled
 				return err
 			}
-			st.Destinations[i].Oldest = e.Received
+			g.Oldest = e.Received
+			st.Destinations = append(st.Destinations, g.DestinationStats)
 		}
 		return nil
 	})
 	return st, translate(err)
 }
 
-// count groups the recipients by state and destination, each state by the index that has it, and tells each group's oldest message.
-func (st *Stats) count(c *sqlite.Conn, limit int) (oldest []mail.ID, err error) {
-	q := prepare(c, `SELECT * FROM (
-		SELECT 0, destination, count(*) AS n, min(message) FROM recipient INDEXED BY recipient_ready WHERE state = 0 GROUP BY destination
+// group is the recipients of one state and destination.
+type group struct {
+	DestinationStats
+	oldest mail.ID
+}
+
+// groups counts the recipients by state and destination, each state by the index that has it.
+func (s *SQLite) groups(c *sqlite.Conn) (groups []group, err error) {
+	leased := s.leases.byDestination()
+	q := prepare(c, `SELECT 0, destination, count(*), min(message) FROM recipient INDEXED BY recipient_ready WHERE state = 0 GROUP BY destination
 		UNION ALL
-		SELECT 1, destination, sum(recipients) AS n, min(message) FROM lease GROUP BY destination
-		UNION ALL
-		SELECT state, destination, count(*) AS n, min(message) FROM recipient INDEXED BY recipient_parked WHERE state IN (2, 3)
-			GROUP BY state, destination
-	) ORDER BY n DESC`)
+		SELECT state, destination, count(*), min(message) FROM recipient INDEXED BY recipient_parked WHERE state IN (2, 3)
+			GROUP BY state, destination`)
 	for q.next() {
-		d := DestinationStats{State: State(q.stmt.ColumnInt(0)), Destination: q.stmt.ColumnText(1), Recipients: q.stmt.ColumnInt64(2)}
-		st.Recipients[d.State] += d.Recipients
-		if len(st.Destinations) < limit {
-			st.Destinations = append(st.Destinations, d)
-			oldest = append(oldest, mail.ID(q.stmt.ColumnInt64(3)))
+		groups = append(groups, group{DestinationStats{State: State(q.stmt.ColumnInt(0)), Destination: q.stmt.ColumnText(1),
+			Recipients: q.stmt.ColumnInt64(2)}, mail.ID(q.stmt.ColumnInt64(3))})
+	}
+	if err := q.done(); err != nil {
+		return nil, err
+	}
+	for i := range groups {
+		g := &groups[i]
+		if l := leased[g.Destination]; l != nil && g.State == Ready {
+			g.Recipients -= l.recipients
+			if g.oldest, err = s.oldestReady(c, g.Destination, l.recipients); err != nil {
+				return nil, err
+			}
+		}
+	}
+	groups = slices.DeleteFunc(groups, func(g group) bool { return g.Recipients <= 0 })
+	for name, l := range leased {
+		groups = append(groups, group{DestinationStats{State: Leased, Destination: name, Recipients: l.recipients}, l.oldest})
+	}
+	return groups, nil
+}
+
+// oldestReady is a destination's oldest message with a recipient that is not leased; so many are.
+func (s *SQLite) oldestReady(c *sqlite.Conn, destination string, leased int64) (oldest mail.ID, err error) {
+	q := prepare(c, `SELECT message, n FROM recipient INDEXED BY recipient_ready WHERE state = 0 AND destination = +?
+		ORDER BY message, n LIMIT ?`).text(destination).int(leased + 1)
+	for q.next() {
+		if id := mail.ID(q.stmt.ColumnInt64(0)); oldest == 0 && !s.leases.leased(id, q.stmt.ColumnInt(1)) {
+			oldest = id
 		}
 	}
 	return oldest, q.done()

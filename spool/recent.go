@@ -11,7 +11,7 @@ import (
 // a message's whole life.
 const maxRecent = 32 << 20
 
-// recent holds the small bodies that were committed last. Its zero value is ready.
+// recent holds the small messages that were committed last. Its zero value is ready.
 type recent struct {
 	mu    sync.Mutex // guards what follows
 	byID  map[mail.ID]*list.Element
@@ -19,13 +19,16 @@ type recent struct {
 	size  int
 }
 
-// kept is one body with what was put before it; neither is changed any more.
+// kept is one message: its body with what was put before it, and its envelope, decoded and encoded. Nothing of it is changed any more.
 type kept struct {
 	id           mail.ID
 	prefix, body []byte
+	env          mail.Envelope
+	envelope     []byte
 }
 
-func (k *kept) memory() int { return cap(k.prefix) + cap(k.body) }
+// memory counts the encoded envelope twice, since the decoded one is about as large.
+func (k *kept) memory() int { return cap(k.prefix) + cap(k.body) + 2*cap(k.envelope) }
 
 func (r *recent) put(k *kept) {
 	r.mu.Lock()

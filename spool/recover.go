@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"path"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 // bodyMissing is the last reply of the recipients of a message whose large body is not there.
 const bodyMissing = "the message's body is missing in the spool"
 
-// recover puts in order what the last run left: it ends its leases, removes the large bodies that no row speaks of, and marks dead the
+// recover puts in order what the last run left: it removes the large bodies that no row speaks of, and marks dead the
 // messages whose large body is missing.
 func (s *SQLite) recover(ctx context.Context) error {
 	if err := s.write(ctx, s.begin); err != nil {
@@ -62,9 +61,6 @@ func (s *SQLite) begin(tx *db.Tx) error {
 	if s.priorities, err = readPriorities(tx.Conn); err != nil {
 		return err
 	}
-	if err := s.endLeases(tx, math.MaxInt64); err != nil {
-		return err
-	}
 	if err := prepare(tx.Conn, "UPDATE meta SET value = value + 1 WHERE name = 'opens'").run(); err != nil {
 		return err
 	}
@@ -105,7 +101,7 @@ func (s *SQLite) largeBodies() (map[mail.ID]bool, error) {
 
 // bury makes every recipient of a message dead that is not done.
 func (s *SQLite) bury(tx *db.Tx, id mail.ID) error {
-	e, err := show(tx.Conn, id)
+	e, err := s.show(tx.Conn, id)
 	if err != nil {
 		return err
 	}

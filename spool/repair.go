@@ -205,8 +205,6 @@ func (r *repair) orphans(ctx context.Context) error {
 func (r *repair) finish(ctx context.Context) error {
 	err := r.db.Write(ctx, func(tx *db.Tx) error {
 		for _, sql := range []string{
-			"UPDATE recipient SET state = 0 WHERE state = 1",
-			"UPDATE recipient SET epoch = 0",
 			"DELETE FROM destination",
 			"INSERT INTO destination SELECT destination, priority, min(due) FROM recipient WHERE state = 0 GROUP BY destination, priority",
 			`UPDATE meta SET value = max(value, (SELECT coalesce(max(id), 0) + 1 FROM message), (SELECT coalesce(max(message), 0) + 1 FROM history))

@@ -161,7 +161,7 @@ func TestBitRot(t *testing.T) {
 	}
 	rounds := 60
 	if testkit.CrashRounds(0) > 2 {
-		rounds = 2000
+		rounds = 500
 	}
 	found, lost := 0, 0
 	for round := range rounds {

@@ -21,8 +21,8 @@ func layouts() []layout {
 		{true, "0bB", 3, "INSERT OR IGNORE INTO body(message, prefix, body) VALUES(?, ?, ?)", nil},
 		{true, "0iiISsi", 6, "INSERT OR IGNORE INTO history(seq, message, time, size, envelope, events, sum) VALUES(?, ?, ?, ?, ?, ?, ?)", wholeHistory},
 		{true, "0siii", 4, "INSERT OR IGNORE INTO once(seq, key, message, time, sum) VALUES(?, ?, ?, ?, ?)", wholeName},
-		{false, "iiiiiiiiiissssiii", 14, `INSERT OR IGNORE INTO recipient(message, n, state, due, epoch, since, attempts, last_attempt, warned,
-			notify, destination, address, original, last_reply, priority, own, sum) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		{false, "iiiiiiiiissssiii", 13, `INSERT OR IGNORE INTO recipient(message, n, state, due, since, attempts, last_attempt, warned,
+			notify, destination, address, original, last_reply, priority, own, sum) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			wholeRecipient},
 	}
 }
@@ -91,11 +91,11 @@ func wholeHistory(v []any) bool {
 func wholeRecipient(v []any) bool {
 	number := func(i int) int64 { return v[i].(int64) }
 	text := func(i int) string { return v[i].(string) }
-	r := Recipient{N: int(number(1)), Due: timeOf(number(3)), Since: timeOf(number(5)), Attempts: int(number(6)), LastAttempt: timeOf(number(7)),
-		Warned: number(8) != 0, Destination: text(10), LastReply: text(13)}
-	r.Notify, r.Original, r.Own = mail.Notify(number(9)), text(12), number(15) != 0
-	sum, ok := v[16].(int64)
-	return r.Address.UnmarshalText([]byte(text(11))) == nil && (!ok || checksum(sum) == r.sum(mail.ID(number(0))))
+	r := Recipient{N: int(number(1)), Due: timeOf(number(3)), Since: timeOf(number(4)), Attempts: int(number(5)), LastAttempt: timeOf(number(6)),
+		Warned: number(7) != 0, Destination: text(9), LastReply: text(12)}
+	r.Notify, r.Original, r.Own = mail.Notify(number(8)), text(11), number(14) != 0
+	sum, ok := v[15].(int64)
+	return r.Address.UnmarshalText([]byte(text(10))) == nil && (!ok || checksum(sum) == r.sum(mail.ID(number(0))))
 }
 
 func wholeName(v []any) bool {

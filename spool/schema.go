@@ -99,6 +99,13 @@ ALTER TABLE message ADD COLUMN sum INTEGER;
 ALTER TABLE recipient ADD COLUMN sum INTEGER;
 ALTER TABLE history ADD COLUMN sum INTEGER;
 ALTER TABLE once ADD COLUMN sum INTEGER;
+`, `
+-- leases are in memory, and their recipients' rows say ready
+DROP TABLE lease;
+UPDATE recipient SET state = 0 WHERE state = 1;
+ALTER TABLE recipient DROP COLUMN epoch;
+DELETE FROM destination;
+INSERT INTO destination SELECT destination, priority, min(due) FROM recipient WHERE state = 0 GROUP BY destination, priority;
 `}
 
 // query is a cached statement with its parameters bound in order. Errors wait for run or done.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"posthouse/internal/db"
@@ -65,33 +66,19 @@ type settlement struct {
 }
 
 func (s *settlement) run(tx *db.Tx) error {
-	from, leased, err := s.endLease(tx)
+	h := s.spool.leases.find(s.lease)
+	if h == nil {
+		return ErrLeaseLost
+	}
+	places, err := s.places(tx, h)
 	if err != nil {
 		return err
 	}
+	last := s.endLease(tx, h)
 	now := time.Now()
-	places, err := s.places(tx)
+	events, settled, err := s.settle(places, now)
 	if err != nil {
 		return err
-	}
-	events := make([]Event, 0, len(s.outcomes)+len(s.notices))
-	for i := range s.outcomes {
-		o := &s.outcomes[i]
-		if err := s.record(tx, places, o, now); err != nil {
-			return err
-		}
-		if o.Result == Retry {
-			if err := s.retry(tx, from, o.Due); err != nil {
-				return err
-			}
-		}
-		events = append(events, o.event(now))
-	}
-	if len(s.outcomes) < leased {
-		if err := s.giveBack(tx, from); err != nil {
-			return err
-		}
-		tx.OnCommit(s.spool.bell.ring)
 	}
 	for _, n := range s.notices {
 		if err := n.insert(tx); err != nil {
@@ -101,89 +88,103 @@ func (s *settlement) run(tx *db.Tx) error {
 			events = append(events, Event{now, eventNoticed, wholeMessage, n.id.String()})
 		}
 	}
-	s.file, err = s.spool.conclude(tx, s.lease.ID, events)
-	return err
-}
-
-// endLease takes the lease back; it tells its lane and how many recipients it has.
-func (s *settlement) endLease(tx *db.Tx) (from lane, recipients int, err error) {
-	q := prepare(tx.Conn, "SELECT destination, priority, recipients FROM lease WHERE epoch = ? AND message = ?").
-		int(s.lease.Epoch).int(int64(s.lease.ID))
-	if !q.next() {
-		if err := q.done(); err != nil {
-			return lane{}, 0, err
-		}
-		return s.ended(tx)
+	if len(settled) < len(places) && !h.ended {
+		s.spool.lookAgain(h.lane)
+		tx.OnCommit(s.spool.bell.ring)
 	}
-	from, recipients = lane{q.stmt.ColumnText(0), mail.Priority(q.stmt.ColumnInt(1))}, q.stmt.ColumnInt(2)
-	if err := q.done(); err != nil {
-		return lane{}, 0, err
-	}
-	return from, recipients, prepare(tx.Conn, "DELETE FROM lease WHERE epoch = ?").int(s.lease.Epoch).run()
-}
-
-// ended is endLease for a lease of this run whose time has passed: what nobody took since is still the lease's to settle.
-func (s *settlement) ended(tx *db.Tx) (from lane, recipients int, err error) {
-	if s.lease.Epoch>>epochBits != s.spool.epoch.Load()>>epochBits {
-		return lane{}, 0, ErrLeaseLost
-	}
-	q := prepare(tx.Conn, "SELECT destination, priority FROM recipient WHERE message = ? AND state = 0 AND epoch = ?").
-		int(int64(s.lease.ID)).int(s.lease.Epoch)
-	for q.next() {
-		from = lane{q.stmt.ColumnText(0), mail.Priority(q.stmt.ColumnInt(1))}
-		recipients++
-	}
-	if err := q.done(); err != nil || recipients > 0 {
-		return from, recipients, err
-	}
-	return lane{}, 0, ErrLeaseLost
-}
-
-// giveBack makes the recipients that no outcome names ready again; the lease has no more say in them.
-func (s *settlement) giveBack(tx *db.Tx, to lane) error {
-	if err := s.spool.release(tx, s.lease, to); err != nil {
+	if s.file, err = s.write(tx, h, settled, events); err != nil || !last {
 		return err
 	}
-	return prepare(tx.Conn, "UPDATE recipient SET epoch = 0 WHERE message = ? AND epoch = ?").
-		int(int64(s.lease.ID)).int(s.lease.Epoch).run()
+	return updateDue(tx, h.lane)
 }
 
-// places are the recipients of the lease as they stand, by number.
-func (s *settlement) places(tx *db.Tx) (map[int]Recipient, error) {
-	places := make(map[int]Recipient, len(s.outcomes))
-	q := prepare(tx.Conn, "SELECT "+recipientColumns+" FROM recipient WHERE message = ? AND state IN (0, 1) AND epoch = ?").
-		int(int64(s.lease.ID)).int(s.lease.Epoch)
+// places are the recipients of the lease as they stand, by number. Of a lease whose time has passed they are those that are ready and
+// that nobody took since; without one it was lost.
+func (s *settlement) places(tx *db.Tx, h *holding) (map[int]Recipient, error) {
+	places := make(map[int]Recipient, len(h.recipients))
+	if !h.ended {
+		for _, r := range h.recipients {
+			places[r.N] = r
+		}
+		return places, nil
+	}
+	q := prepare(tx.Conn, "SELECT "+recipientColumns+" FROM recipient WHERE message = ? AND state = 0").int(int64(h.ID))
 	for q.next() {
 		_, r, err := scanRecipient(q.stmt)
 		if err != nil {
 			return nil, errors.Join(err, q.done())
 		}
-		places[r.N] = r
+		if s.spool.leases.lateFor(h, r.N) {
+			places[r.N] = r
+		}
 	}
-	return places, q.done()
+	if err := q.done(); err != nil || len(places) > 0 {
+		return places, err
+	}
+	return nil, ErrLeaseLost
 }
 
-// record writes one recipient's outcome.
-func (s *settlement) record(tx *db.Tx, places map[int]Recipient, o *Outcome, now time.Time) error {
-	r, ok := places[o.N]
-	if !ok {
-		return fmt.Errorf("%w: recipient %d of %v is not of the lease, or was named twice", ErrLeaseLost, o.N, s.lease.ID)
+// endLease takes the lease back; it tells whether it was the last of its lane.
+func (s *settlement) endLease(tx *db.Tx, h *holding) (last bool) {
+	s.spool.leases.revoke(h)
+	tx.OnAbort(func() { s.spool.leases.restore(h) })
+	if h.ended {
+		return false
 	}
-	delete(places, o.N)
-	r.State, r.Due = Done, time.Time{}
-	switch o.Result {
-	case Retry:
-		r.State, r.Due = Ready, o.Due
-	case Failed:
-		r.State, r.Due = Dead, now.Add(s.spool.opts.KeepDead)
+	tx.OnAbort(func() { s.spool.reoccupy(h.lane, len(h.recipients)) })
+	return s.spool.forget(h.lane, len(h.recipients))
+}
+
+// settle applies the outcomes to the places of their recipients.
+func (s *settlement) settle(places map[int]Recipient, now time.Time) (events []Event, settled []Recipient, err error) {
+	events = make([]Event, 0, len(s.outcomes)+len(s.notices))
+	named := make(map[int]bool, len(s.outcomes))
+	for i := range s.outcomes {
+		o := &s.outcomes[i]
+		r, ok := places[o.N]
+		if !ok || named[o.N] {
+			return nil, nil, fmt.Errorf("%w: recipient %d of %v is not of the lease, or was named twice", ErrLeaseLost, o.N, s.lease.ID)
+		}
+		named[o.N] = true
+		r.State, r.Due = Done, time.Time{}
+		switch o.Result {
+		case Retry:
+			r.State, r.Due = Ready, o.Due
+		case Failed:
+			r.State, r.Due = Dead, now.Add(s.spool.opts.KeepDead)
+		}
+		r.Attempts++
+		r.LastAttempt, r.LastReply = now, o.Reply
+		r.Warned = r.Warned || o.Warned
+		events, settled = append(events, o.event(now)), append(settled, r)
 	}
-	r.Attempts++
-	r.LastAttempt, r.LastReply = now, o.Reply
-	r.Warned = r.Warned || o.Warned
-	return prepare(tx.Conn, `UPDATE recipient SET state = ?, due = ?, epoch = 0, attempts = ?, last_attempt = ?, warned = ?, last_reply = ?,
-		sum = ? WHERE message = ? AND n = ?`).
+	return events, settled, nil
+}
+
+// write writes where the recipients stand now. Those of a message that leaves with them go without being written once more.
+func (s *settlement) write(tx *db.Tx, h *holding, settled []Recipient, events []Event) (file bool, err error) {
+	if h.whole && !h.ended && len(settled) == len(h.recipients) && !slices.ContainsFunc(settled, func(r Recipient) bool { return r.State != Done }) {
+		return s.spool.leave(tx, h.ID, h.departing, events)
+	}
+	for i := range settled {
+		if err := s.record(tx, h.lane, &settled[i]); err != nil {
+			return false, err
+		}
+	}
+	return s.spool.conclude(tx, h.ID, events)
+}
+
+// record writes one recipient's place.
+func (s *settlement) record(tx *db.Tx, l lane, r *Recipient) error {
+	if r.State == Ready {
+		if err := s.retry(tx, l, r.Due); err != nil {
+			return err
+		}
+	}
+	return prepare(tx.Conn, `UPDATE recipient SET state = ?, due = ?, attempts = ?, last_attempt = ?, warned = ?, last_reply = ?, sum = ?
+		WHERE message = ? AND n = ?`).
 		int(int64(r.State)).int(nanos(r.Due)).int(int64(r.Attempts)).int(nanos(r.LastAttempt)).int(bit(r.Warned)).text(r.LastReply).
-		sum(r.sum(s.lease.ID)).int(int64(s.lease.ID)).int(int64(o.N)).run()
+		sum(r.sum(s.lease.ID)).int(int64(s.lease.ID)).int(int64(r.N)).run()
 }
 
 func (s *settlement) retry(tx *db.Tx, to lane, due time.Time) error {
@@ -205,42 +206,39 @@ func (o *Outcome) event(now time.Time) Event {
 // removed after the commit.
 func (s *SQLite) conclude(tx *db.Tx, id mail.ID, events []Event) (file bool, err error) {
 	pending, _, err := prepare(tx.Conn, "SELECT EXISTS(SELECT 1 FROM recipient WHERE message = ? AND state < 4)").int(int64(id)).number()
-	if err != nil {
+	if err != nil || pending != 0 && len(events) == 0 {
 		return false, err
 	}
-	if pending != 0 && len(events) == 0 {
-		return false, nil
+	if pending == 0 {
+		var d departing
+		if err := readDeparting(tx.Conn, id, &d); err != nil {
+			return false, err
+		}
+		return s.leave(tx, id, d, events)
 	}
 	text, err := json.Marshal(events)
 	if err != nil {
 		return false, err
 	}
 	now := time.Now().UnixNano()
-	if pending != 0 {
-		return false, prepare(tx.Conn, "INSERT INTO history(message, time, events, sum) VALUES(?, ?, CAST(? AS TEXT), ?)").
-			int(int64(id)).int(now).blob(text).sum(historySum([]int64{int64(id), now, 0}, nil, text)).run()
-	}
-	return s.leave(tx, id, text)
+	return false, prepare(tx.Conn, "INSERT INTO history(message, time, events, sum) VALUES(?, ?, CAST(? AS TEXT), ?)").
+		int(int64(id)).int(now).blob(text).sum(historySum([]int64{int64(id), now, 0}, nil, text)).run()
 }
 
 // leave ends a message: its history has its envelope from now on.
-func (s *SQLite) leave(tx *db.Tx, id mail.ID, events []byte) (file bool, err error) {
-	q := prepare(tx.Conn, "SELECT size, large, envelope FROM message WHERE id = ?").int(int64(id))
-	if !q.next() {
-		return false, errors.Join(q.done(), fmt.Errorf("%w: recipients without their message %v", ErrFailed, id))
-	}
-	size, large, envelope := q.stmt.ColumnInt64(0), q.stmt.ColumnInt64(1) != 0, q.bytes(2)
-	if err := q.done(); err != nil {
+func (s *SQLite) leave(tx *db.Tx, id mail.ID, d departing, events []Event) (file bool, err error) {
+	text, err := json.Marshal(events)
+	if err != nil {
 		return false, err
 	}
 	now := time.Now().UnixNano()
 	err = prepare(tx.Conn, `INSERT INTO history(message, time, size, envelope, events, sum)
 		VALUES(?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?)`).
-		int(int64(id)).int(now).int(size).blob(envelope).blob(events).sum(historySum([]int64{int64(id), now, size}, envelope, events)).run()
+		int(int64(id)).int(now).int(d.size).blob(d.envelope).blob(text).sum(historySum([]int64{int64(id), now, d.size}, d.envelope, text)).run()
 	if err != nil {
 		return false, err
 	}
-	return large, s.remove(tx, id)
+	return d.large, s.remove(tx, id)
 }
 
 // remove deletes a message's rows.
@@ -257,19 +255,11 @@ func (s *SQLite) remove(tx *db.Tx, id mail.ID) error {
 }
 
 // Extend is Spool.
-func (s *SQLite) Extend(ctx context.Context, l Lease, d time.Duration) error {
-	return s.write(ctx, func(tx *db.Tx) error {
-		until := time.Now().Add(d).UnixNano()
-		err := prepare(tx.Conn, "UPDATE lease SET until = ? WHERE epoch = ? AND message = ?").
-			int(until).int(l.Epoch).int(int64(l.ID)).run()
-		if err != nil {
-			return err
-		}
-		if tx.Changes() == 0 {
-			return ErrLeaseLost
-		}
-		s.noteExpiry(until)
-		tx.OnCommit(func() { s.bell.ringAt(timeOf(until)) })
-		return nil
-	})
+func (s *SQLite) Extend(_ context.Context, l Lease, d time.Duration) error {
+	until := time.Now().Add(d)
+	if !s.leases.extend(l, until) {
+		return ErrLeaseLost
+	}
+	s.bell.ringAt(until)
+	return nil
 }

@@ -50,6 +50,7 @@ type SQLite struct {
 	db     *db.DB
 	bell   bell
 	recent recent
+	leases leases
 	large  string // directory of the large bodies
 
 	lastID, idLimit atomic.Uint64 // the last ID given, and the one that may not be given without reserving more
@@ -57,8 +58,8 @@ type SQLite struct {
 	failed          atomic.Pointer[error]
 
 	// Only writers touch these, and they take turns.
-	firstExpiry int64      // the earliest lease's end, or earlier
-	priorities  priorities // those that a ready recipient may have
+	busy       map[lane]*busy // lanes with leased recipients
+	priorities priorities     // those that a ready recipient may have
 
 	stop    context.CancelFunc
 	keepers sync.WaitGroup
@@ -69,7 +70,7 @@ var _ Spool = (*SQLite)(nil)
 // OpenSQLite opens or makes a spool. Leases of an earlier run end, and what a crash left behind is put in order.
 func OpenSQLite(o Options) (*SQLite, error) {
 	o = withDefaults(o)
-	s := &SQLite{opts: o, large: path.Join(filepath.ToSlash(o.Dir), largeName)}
+	s := &SQLite{opts: o, leases: newLeases(), busy: make(map[lane]*busy), large: path.Join(filepath.ToSlash(o.Dir), largeName)}
 	if err := s.makeDirectories(); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}

@@ -130,7 +130,7 @@ func (m *stored) damagedRecipients(e *mail.Envelope) map[int]string {
 			damaged[r.N] = "its checksum is wrong"
 		case r.Recipient.Recipient != e.To[r.N] || r.priority != e.Priority:
 			damaged[r.N] = "it is not what the envelope says"
-		case r.State > Done:
+		case r.State > Done || r.State == Leased:
 			damaged[r.N] = "it has a state that there is not"
 		default:
 			delete(damaged, r.N)

@@ -38,8 +38,7 @@ func (c checksum) ints(all ...int64) checksum {
 	return c.bytes(b)
 }
 
-// sum is a recipient's checksum: of everything but its state and epoch, which change with every lease. The indices, which SQLite
-// checks, and the table of leases say those once more.
+// sum is a recipient's checksum: of everything but its state, which the indices, which SQLite checks, say once more.
 func (r *Recipient) sum(id mail.ID) checksum {
 	return checksum(0).ints(int64(id), int64(r.N), nanos(r.Due), nanos(r.Since), int64(r.Attempts), nanos(r.LastAttempt), bit(r.Warned), int64(r.Notify), bit(r.Own)).
 		texts(r.Destination, r.Address.String(), r.Original, r.LastReply)

@@ -1,9 +1,11 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -29,21 +31,25 @@ func (s *SQLite) Take(ctx context.Context, w Want) ([]Job, error) {
 	}
 }
 
-// lease takes what is due now.
+// lease takes what is due now. It needs the writers' turn, and writes only where a lane's row is wrong.
 func (s *SQLite) lease(ctx context.Context, w Want) ([]Job, error) {
 	t := taking{spool: s, want: w}
 	if err := s.write(ctx, t.run); err != nil {
 		return nil, err
 	}
-	jobs := make([]Job, 0, len(t.leased))
-	for _, l := range t.leased {
-		if err := json.Unmarshal(l.envelope, &l.job.Envelope); err != nil {
-			// It stays leased, and the others are not kept waiting for it.
-			s.opts.Log.Error("spool: a message's envelope cannot be read", "mid", l.job.Lease.ID, "err", err)
-			continue
+	jobs := make([]Job, 0, len(t.jobs))
+	for i, j := range t.jobs {
+		h := t.leased[i]
+		if j.Envelope.ID == 0 { // it is not in memory
+			if err := json.Unmarshal(h.envelope, &j.Envelope); err != nil {
+				// It stays leased, and the others are not kept waiting for it.
+				s.opts.Log.Error("spool: a message's envelope cannot be read", "mid", h.ID, "err", err)
+				continue
+			}
 		}
-		l.job.To = nil
-		jobs = append(jobs, l.job)
+		h.whole = len(j.To) == len(j.Recipients)
+		j.To = nil
+		jobs = append(jobs, j)
 	}
 	return jobs, nil
 }
@@ -55,20 +61,17 @@ type taking struct {
 	tx     *db.Tx
 	now    int64
 	until  int64
-	leased []*leased
-}
-
-type leased struct {
-	job      Job
-	envelope []byte
+	jobs   []Job
+	leased []*holding // of each job
 }
 
 func (t *taking) run(tx *db.Tx) error {
 	now := time.Now()
-	t.tx, t.now, t.until, t.leased = tx, now.UnixNano(), now.Add(t.want.Lease).UnixNano(), nil
+	t.tx, t.now, t.until, t.jobs, t.leased = tx, now.UnixNano(), now.Add(t.want.Lease).UnixNano(), nil, nil
 	if err := t.spool.expire(tx, t.now); err != nil {
 		return err
 	}
+	tx.OnAbort(t.giveBack)
 	take := t.takeAny
 	if t.want.Destination != "" {
 		take = t.takeThere
@@ -78,31 +81,43 @@ func (t *taking) run(tx *db.Tx) error {
 			return err
 		}
 	}
-	if len(t.leased) > 0 {
-		t.spool.noteExpiry(t.until)
-	}
 	return t.spool.ringAtNext(tx, t.now)
 }
 
+// giveBack undoes what was granted.
+func (t *taking) giveBack() {
+	for _, h := range t.leased {
+		t.spool.leases.revoke(h)
+		t.spool.lookAgain(h.lane)
+		t.spool.forget(h.lane, len(h.recipients))
+	}
+}
+
+func (t *taking) room() int { return t.want.Limit - len(t.jobs) }
+
 // takeThere takes from the destination that is wanted.
-func (t *taking) takeThere(p mail.Priority) error { return t.takeFrom(lane{t.want.Destination, p}) }
+func (t *taking) takeThere(p mail.Priority) error {
+	_, err := t.takeFrom(lane{t.want.Destination, p})
+	return err
+}
 
 // takeAny takes from the destinations that are due, the longest due first.
 func (t *taking) takeAny(p mail.Priority) error {
-	var skip map[string]bool
-	if len(t.want.Skip) > 0 {
-		skip = make(map[string]bool, len(t.want.Skip))
-		for _, name := range t.want.Skip {
-			skip[name] = true
-		}
+	skip := make(map[string]bool, len(t.want.Skip))
+	for _, name := range t.want.Skip {
+		skip[name] = true
 	}
-	for len(t.leased) < t.want.Limit {
+	for t.room() > 0 {
 		lanes, err := t.due(p, skip)
 		if err != nil || len(lanes) == 0 {
 			return err
 		}
 		for _, l := range lanes {
-			if err := t.takeFrom(l); err != nil {
+			n, err := t.takeFrom(l.lane)
+			if err == nil && n == 0 && t.room() > 0 && t.spool.busy[l.lane] == nil {
+				err = updateDue(t.tx, l.lane) // its row is not right any more
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -110,165 +125,149 @@ func (t *taking) takeAny(p mail.Priority) error {
 	return nil
 }
 
-// due is the next lanes to take from. Once taken from, a lane's row is gone, or due later, or the limit is reached.
-func (t *taking) due(p mail.Priority, skip map[string]bool) (lanes []lane, err error) {
-	q := prepare(t.tx.Conn, "SELECT name FROM destination WHERE priority = ? AND due <= ? ORDER BY due").int(int64(p)).int(t.now)
-	for len(lanes) < t.want.Limit-len(t.leased) && q.next() {
-		if name := q.stmt.ColumnText(0); !skip[name] {
-			lanes = append(lanes, lane{name, p})
-		}
-	}
-	return lanes, q.done()
+type dueLane struct {
+	lane
+	due int64
 }
 
-// takeFrom leases what is due in one lane, as far as the limit allows, and sets the lane's due time right.
-func (t *taking) takeFrom(from lane) error {
-	jobs, err := t.collect(from)
-	if err != nil || len(jobs) == 0 && t.want.Limit == len(t.leased) {
-		return err
-	}
-	for _, l := range jobs {
-		if err := t.grant(l, from); err != nil {
-			return err
+// due is the next lanes to take from: those whose row says so, and the busy ones, which know better. Once taken from, a lane is due
+// later, or the limit is reached.
+func (t *taking) due(p mail.Priority, skip map[string]bool) (lanes []dueLane, err error) {
+	q := prepare(t.tx.Conn, "SELECT name, due FROM destination WHERE priority = ? AND due <= ? ORDER BY due").int(int64(p)).int(t.now)
+	for len(lanes) < t.room() && q.next() {
+		l := lane{q.stmt.ColumnText(0), p}
+		if !skip[l.destination] && t.spool.busy[l] == nil {
+			lanes = append(lanes, dueLane{l, q.stmt.ColumnInt64(1)})
 		}
 	}
-	t.leased = append(t.leased, jobs...)
-	return updateDue(t.tx, from)
+	if err := q.done(); err != nil {
+		return nil, err
+	}
+	for l, b := range t.spool.busy {
+		if l.priority == p && b.next <= t.now && !skip[l.destination] {
+			lanes = append(lanes, dueLane{l, b.next})
+		}
+	}
+	slices.SortStableFunc(lanes, func(a, b dueLane) int {
+		return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.destination, b.destination))
+	})
+	return lanes[:min(len(lanes), t.room())], nil
 }
 
-// collect reads the recipients that are due in a lane and puts those of a message with the same due time together.
-func (t *taking) collect(from lane) ([]*leased, error) {
-	var jobs []*leased
-	room := t.want.Limit - len(t.leased)
-	if room == 0 {
-		return nil, nil
+// takeFrom leases what is due in one lane, as far as the limit allows, and tells how many jobs that are.
+func (t *taking) takeFrom(from lane) (int, error) {
+	if t.room() == 0 {
+		return 0, nil
 	}
+	var after spot
+	b := t.spool.busy[from]
+	if b != nil {
+		after = b.after
+	}
+	jobs, after, next, err := t.collect(from, after)
+	if err != nil {
+		return 0, err
+	}
+	if len(jobs) > 0 {
+		t.spool.occupy(from, nanos(jobs[0].Recipients[0].Due), after, next)
+	} else if b != nil {
+		b.after, b.next = after, next
+	}
+	for i := range jobs {
+		if err := t.grant(&jobs[i], from); err != nil {
+			return 0, err
+		}
+	}
+	return len(jobs), nil
+}
+
+// collect reads the recipients that are due in a lane after a spot, but for those that are leased, and puts those of a message with the
+// same due time together. It tells up to which spot all are taken then, and when the next one is due.
+func (t *taking) collect(from lane, start spot) (jobs []Job, after spot, next int64, err error) {
+	after, next = start, forever
 	// The "+" keeps the planner from looking at the value: with it, SQLite would prepare the statement anew for each one.
 	q := prepare(t.tx.Conn, "SELECT "+recipientColumns+" FROM recipient INDEXED BY recipient_ready"+
-		" WHERE state = 0 AND destination = +? AND priority = +? AND due <= +? ORDER BY due, message, n").
-		text(from.destination).int(int64(from.priority)).int(t.now)
+		" WHERE state = 0 AND destination = +? AND priority = +? AND (due, message, n) > (+?, +?, +?) ORDER BY due, message, n").
+		text(from.destination).int(int64(from.priority)).int(start.due).int(int64(start.id)).int(int64(start.n))
 	for q.next() {
-		id, r, err := scanRecipient(q.stmt)
-		if err != nil {
-			return nil, err
-		}
-		if len(jobs) == 0 || jobs[len(jobs)-1].job.Lease.ID != id {
-			if len(jobs) == room {
+		at := spot{q.stmt.ColumnInt64(3), mail.ID(q.stmt.ColumnInt64(0)), q.stmt.ColumnInt(1)}
+		if !t.spool.leases.leased(at.id, at.n) {
+			same := len(jobs) > 0 && jobs[len(jobs)-1].Lease.ID == at.id
+			if at.due > t.now || !same && len(jobs) == t.room() {
+				next = at.due
 				break
 			}
-			jobs = append(jobs, &leased{job: Job{Lease: Lease{ID: id}, Destination: from.destination}})
+			_, r, err := scanRecipient(q.stmt)
+			if err != nil { // it is damaged; the others are not kept waiting for it
+				t.spool.opts.Log.Error("spool: a recipient cannot be read", "mid", at.id, "err", err)
+				after = at
+				continue
+			}
+			if !same {
+				jobs = append(jobs, Job{Lease: Lease{ID: at.id}, Destination: from.destination})
+			}
+			jobs[len(jobs)-1].Recipients = append(jobs[len(jobs)-1].Recipients, r)
 		}
-		r.State = Leased
-		job := &jobs[len(jobs)-1].job
-		job.Recipients = append(job.Recipients, r)
+		after = at
 	}
-	return jobs, q.done()
+	return jobs, after, next, q.done()
 }
 
-// grant writes one lease and reads its message.
-func (t *taking) grant(l *leased, from lane) error {
-	l.job.Epoch = t.spool.epoch.Add(1)
-	c, id := t.tx.Conn, int64(l.job.Lease.ID)
-	err := prepare(c, "INSERT INTO lease(epoch, message, destination, priority, recipients, until) VALUES(?, ?, ?, ?, ?, ?)").
-		int(l.job.Epoch).int(id).text(from.destination).int(int64(from.priority)).int(int64(len(l.job.Recipients))).int(t.until).run()
-	if err != nil {
+// grant makes a job of one message's recipients: it leases them, and reads the message unless it is in memory.
+func (t *taking) grant(j *Job, from lane) error {
+	j.Epoch = t.spool.epoch.Add(1)
+	h := &holding{Lease: j.Lease, lane: from, recipients: slices.Clone(j.Recipients), until: t.until}
+	for i := range j.Recipients {
+		j.Recipients[i].State = Leased
+	}
+	t.spool.leases.grant(h)
+	t.spool.busy[from].leased += len(h.recipients)
+	t.jobs, t.leased = append(t.jobs, *j), append(t.leased, h)
+	job := &t.jobs[len(t.jobs)-1]
+	if k := t.spool.recent.get(h.ID); k != nil {
+		h.departing, job.Envelope = departing{int64(len(k.prefix) + len(k.body)), false, k.envelope}, k.env
+	} else if err := readDeparting(t.tx.Conn, h.ID, &h.departing); err != nil {
 		return err
 	}
-	for _, r := range l.job.Recipients {
-		err := prepare(c, "UPDATE recipient SET state = 1, epoch = ? WHERE message = ? AND n = ?").
-			int(l.job.Epoch).int(id).int(int64(r.N)).run()
-		if err != nil {
-			return err
-		}
+	job.Size = h.size
+	return nil
+}
+
+// readDeparting reads what a message's history will keep.
+func readDeparting(c *sqlite.Conn, id mail.ID, d *departing) error {
+	q := prepare(c, "SELECT size, large, envelope FROM message WHERE id = ?").int(int64(id))
+	if !q.next() { // damage; who needs the envelope will see that there is none
+		return q.done()
 	}
-	q := prepare(c, "SELECT size, envelope FROM message WHERE id = ?").int(id)
-	if !q.next() {
-		return fmt.Errorf("%w: recipients without their message %v (%w)", ErrFailed, l.job.Lease.ID, q.done())
-	}
-	l.job.Size = q.stmt.ColumnInt64(0)
-	l.envelope = q.bytes(1)
+	*d = departing{q.stmt.ColumnInt64(0), q.stmt.ColumnInt64(1) != 0, q.bytes(2)}
 	return q.done()
 }
 
-// ringAtNext has the bell ring when something comes due that is not now: a destination, or the end of a lease. Every look at the queue
-// sets it anew, since the bell forgets what it rang for.
+// ringAtNext has the bell ring when something comes due that is not now: a lane, or the end of a lease. Every look at the queue sets it
+// anew, since the bell forgets what it rang for.
 func (s *SQLite) ringAtNext(tx *db.Tx, now int64) error {
-	next, ok, err := s.nextDue(tx, now)
+	next, err := s.nextDue(tx, now)
 	if err != nil {
 		return err
 	}
-	if s.firstExpiry != 0 && (!ok || s.firstExpiry < next) {
-		next, ok = s.firstExpiry, true
+	if first := s.leases.expiry(); first != 0 {
+		next = min(next, first)
 	}
-	if ok {
+	if next != forever {
 		tx.OnCommit(func() { s.bell.ringAt(timeOf(next)) })
 	}
 	return nil
 }
 
-// noteExpiry remembers that a lease ends at until.
-func (s *SQLite) noteExpiry(until int64) {
-	if s.firstExpiry == 0 || until < s.firstExpiry {
-		s.firstExpiry = until
-	}
-}
-
 // expire makes the recipients of leases that ended ready again.
 func (s *SQLite) expire(tx *db.Tx, now int64) error {
-	if s.firstExpiry == 0 || now < s.firstExpiry {
-		return nil
-	}
-	tx.OnAbort(func() { s.firstExpiry = 1 }) // look again
-	if err := s.endLeases(tx, now); err != nil {
-		return err
-	}
-	first, ok, err := prepare(tx.Conn, "SELECT min(until) FROM lease").number()
-	s.firstExpiry = 0
-	if err == nil && ok {
-		s.noteExpiry(first)
-	}
-	return err
-}
-
-// endLeases ends the leases that lasted until now at most. Their recipients keep the epoch: what comes late can still be settled.
-func (s *SQLite) endLeases(tx *db.Tx, now int64) error {
-	type ended struct {
-		Lease
-		lane
-	}
-	var all []ended
-	q := prepare(tx.Conn, "SELECT epoch, message, destination, priority FROM lease WHERE until <= ?").int(now)
-	for q.next() {
-		l := Lease{ID: mail.ID(q.stmt.ColumnInt64(1)), Epoch: q.stmt.ColumnInt64(0)}
-		all = append(all, ended{l, lane{q.stmt.ColumnText(2), mail.Priority(q.stmt.ColumnInt(3))}})
-	}
-	if err := q.done(); err != nil {
-		return err
-	}
-	for _, l := range all {
-		if err := s.release(tx, l.Lease, l.lane); err != nil {
-			return err
-		}
-		if err := prepare(tx.Conn, "DELETE FROM lease WHERE epoch = ?").int(l.Epoch).run(); err != nil {
+	for _, h := range s.leases.expire(now) {
+		s.lookAgain(h.lane)
+		if err := s.vacate(tx, h.lane, len(h.recipients)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// release makes those recipients of a lease that are still leased ready again, as they were.
-func (s *SQLite) release(tx *db.Tx, l Lease, to lane) error {
-	due, ok, err := prepare(tx.Conn, "SELECT min(due) FROM recipient WHERE message = ? AND state = 1 AND epoch = ?").
-		int(int64(l.ID)).int(l.Epoch).number()
-	if err != nil || !ok {
-		return err
-	}
-	err = prepare(tx.Conn, "UPDATE recipient SET state = 0 WHERE message = ? AND state = 1 AND epoch = ?").
-		int(int64(l.ID)).int(l.Epoch).run()
-	if err != nil {
-		return err
-	}
-	return s.markDue(tx, to, due)
 }
 
 const recipientColumns = "message, n, state, due, since, attempts, last_attempt, warned, notify, destination, address, original, last_reply, own"

@@ -17,12 +17,12 @@ import (
 	"posthouse/mail"
 )
 
-// ErrOldFormat is a spool that must be opened once before it can be looked at.
-var ErrOldFormat = errors.New("spool: of an earlier format: start the server once")
+// errOldFormat is a spool that must be opened once before it can be looked at.
+var errOldFormat = errors.New("spool: of an earlier format: start the server once")
 
 // Verify looks at every octet of a spool's directory that means something, whoever has it open, and reports what is not as it was
-// written: pages and indices by SQLite, values and large bodies by their checksums, tables against each other. Not found are numbers
-// that the next start sets anew (leases, the count of starts), and octets that nobody reads.
+// written: pages and indices by SQLite, values and large bodies by their checksums, tables against each other. Not found are a
+// wrong count of starts, and octets that nobody reads.
 func Verify(ctx context.Context, dir string, report func(trouble string)) error {
 	name := filepath.Join(dir, databaseName)
 	troubles, err := db.Check(ctx, name)
@@ -36,7 +36,7 @@ func Verify(ctx context.Context, dir string, report func(trouble string)) error 
 		v := verifier{ctx, c, path.Join(filepath.ToSlash(dir), largeName), report}
 		version, _, err := prepare(c, "PRAGMA user_version").number()
 		if err == nil && version != int64(len(schema)) {
-			err = ErrOldFormat
+			err = errOldFormat
 		}
 		if err != nil {
 			return v.corrupt("", err)
@@ -119,10 +119,6 @@ func (v *verifier) places() error {
 		{"a recipient without its message", "SELECT message FROM recipient WHERE message NOT IN (SELECT id FROM message)"},
 		{"a body without its message", "SELECT message FROM body WHERE message NOT IN (SELECT id FROM message)"},
 		{"its ID may be given again", "SELECT id FROM message WHERE id >= (SELECT value FROM meta WHERE name = 'next_id')"},
-		{"a recipient is leased, and there is no lease",
-			"SELECT message FROM recipient WHERE state = 1 AND NOT EXISTS(SELECT 1 FROM lease WHERE lease.epoch = recipient.epoch)"},
-		{"a lease of other recipients than it says", `SELECT message FROM lease WHERE recipients <>
-			(SELECT count(*) FROM recipient r WHERE r.message = lease.message AND r.epoch = lease.epoch AND r.state = 1)`},
 		{"a recipient is ready, and would not be found", `SELECT first FROM
 			(SELECT destination, priority, min(due) AS due, min(message) AS first FROM recipient WHERE state = 0 GROUP BY 1, 2) r
 			WHERE NOT EXISTS(SELECT 1 FROM destination d WHERE d.name = r.destination AND d.priority = r.priority AND d.due <= r.due)`},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"zombiezen.com/go/sqlite"
 )
@@ -17,7 +18,7 @@ type Tx struct {
 // OnCommit has f called after the transaction is durable, in the order of the writes and before any Write returns.
 func (t *Tx) OnCommit(f func()) { t.committed = append(t.committed, f) }
 
-// OnAbort has f called if the part is undone: its function failed, or the transaction did.
+// OnAbort has f called if the part is undone: its function failed, or the transaction did. What came last is undone first.
 func (t *Tx) OnAbort(f func()) { t.aborted = append(t.aborted, f) }
 
 type write struct {
@@ -163,8 +164,9 @@ func (d *DB) commit(group []*write) error {
 	return stuck // nil: no space, or another process has the lock; the next one may succeed
 }
 
+// abort undoes a group, the last that was run first.
 func abort(group []*write, err error) {
-	for _, w := range group {
+	for _, w := range slices.Backward(group) {
 		if w.err == nil {
 			w.undo(err)
 		}
@@ -173,7 +175,7 @@ func abort(group []*write, err error) {
 
 func (w *write) undo(err error) {
 	w.err = err
-	for _, f := range w.tx.aborted {
+	for _, f := range slices.Backward(w.tx.aborted) {
 		f()
 	}
 }

@@ -11,6 +11,7 @@ package faultfs
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"path"
 	"path/filepath"
 	"strings"
@@ -27,8 +28,9 @@ type Faults struct {
 
 	mu     sync.Mutex // guards what follows
 	count  int
-	from   int // operations from this one on fail; 0: none
-	to     int // up to this one
+	counts map[string]int // by kind and file
+	from   int            // operations from this one on fail; 0: none
+	to     int            // up to this one
 	err    syscall.Errno
 	failed []string
 	images map[string]*image // of SQLite's files, by path
@@ -44,7 +46,7 @@ func Watch(t testing.TB, dir string) *Faults {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &Faults{dir: filepath.ToSlash(dir), images: make(map[string]*image)}
+	f := &Faults{dir: filepath.ToSlash(dir), counts: make(map[string]int), images: make(map[string]*image)}
 	if err := theShim().add(f); err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +80,13 @@ func (f *Faults) Count() int {
 	return f.count
 }
 
+// Counts is how many operations of each kind there were on each file: "sync queue.db-wal".
+func (f *Faults) Counts() map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.counts)
+}
+
 // Failed tells which operations failed, "sync queue.db-wal".
 func (f *Faults) Failed() []string {
 	f.mu.Lock()
@@ -101,6 +110,7 @@ func (f *Faults) do(op, name string, run func() error) error {
 // next counts an operation; its error is why it fails.
 func (f *Faults) next(op, name string) error {
 	f.count++
+	f.counts[op+" "+path.Base(name)]++
 	if f.from == 0 || f.count < f.from || f.count > f.to || f.err == syscall.ENOSPC && reads[op] {
 		return nil
 	}
