@@ -17,8 +17,8 @@ import (
 	"posthouse/mail"
 )
 
-// errOldFormat is a spool that must be opened once before it can be looked at.
-var errOldFormat = errors.New("spool: of an earlier format: start the server once")
+// ErrOldFormat is a spool that must be opened once before it can be looked at.
+var ErrOldFormat = errors.New("spool: of an earlier format: start the server once")
 
 // Verify looks at every octet of a spool's directory that means something, whoever has it open, and reports what is not as it was
 // written: pages and indices by SQLite, values and large bodies by their checksums, tables against each other. Not found are a
@@ -36,7 +36,7 @@ func Verify(ctx context.Context, dir string, report func(trouble string)) error 
 		v := verifier{ctx, c, path.Join(filepath.ToSlash(dir), largeName), report}
 		version, _, err := prepare(c, "PRAGMA user_version").number()
 		if err == nil && version != int64(len(schema)) {
-			err = errOldFormat
+			err = ErrOldFormat
 		}
 		if err != nil {
 			return v.corrupt("", err)
