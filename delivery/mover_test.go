@@ -428,6 +428,8 @@ func TestRoutes(t *testing.T) {
 		{Match: "parked.test", Via: "dead"},
 		{Match: "imap.test", Via: "lmtp+unix:///run/lmtp"},
 		{Match: "here.test", Via: "local"},
+		{Match: "*.Пример.test", Via: "smtp://ru.example"},
+		{Sender: "*@ПОЧТА.test", Via: "smtp://out.example"},
 	}}
 	inHouse(t, o, func(h *house) {
 		for _, c := range []struct{ from, to, want string }{
@@ -436,6 +438,8 @@ func TestRoutes(t *testing.T) {
 			{"alice@north.test", "bob@partner.example", "partner.example"},
 			{"Daily@News.north.test", "bob@south.test", "smtps://bulk.example:465"},
 			{"daily@news.north.test", "bob@x.partner.example", "smtp://relay.example:2525"},
+			{"alice@north.test", "bob@a.пример.test", "smtp://ru.example:25"},
+			{"alice@почта.test", "bob@south.test", "smtp://out.example:25"},
 			{"alice@north.test", "bob@imap.test", "lmtp+unix:///run/lmtp"},
 			{"alice@north.test", "bob@parked.test", "dead"},
 			{"alice@north.test", "bob@here.test", "local"},
@@ -456,7 +460,8 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("parked: %+v", left)
 		}
 	})
-	for _, r := range []Route{{}, {Match: "*", Sender: "*", Via: "local"}, {Match: "[", Via: "local"}, {Match: "*", Via: "gopher://x"}} {
+	for _, r := range []Route{{}, {Match: "*", Sender: "*", Via: "local"}, {Match: "[", Via: "local"}, {Match: "*", Via: "gopher://x"}, {Match: "*ж.test", Via: "local"},
+		{Match: "*", Via: "smtp://x", Without: []string{"NOTHING"}}} {
 		if _, err := New(Options{Routes: []Route{r}}); err == nil {
 			t.Errorf("%+v was taken", r)
 		}

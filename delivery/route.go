@@ -61,7 +61,12 @@ func (r Route) compile() (route, error) {
 	if err != nil {
 		return route{}, err
 	}
-	return route{match, strings.ToLower(r.Sender), h}, nil
+	at := strings.LastIndex(r.Sender, "@") + 1
+	senders, err := canonicalPattern(r.Sender[at:])
+	if err != nil {
+		return route{}, err
+	}
+	return route{match, strings.ToLower(r.Sender[:at]) + senders, h}, nil
 }
 
 // canonicalPattern writes a pattern of domains as domains are written: in lower case, as A-labels.

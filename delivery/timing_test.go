@@ -1,6 +1,8 @@
 package delivery
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -114,5 +116,53 @@ func TestExpanded(t *testing.T) {
 		if len(h.inbox("carol@north.test")) != 1 || h.network["192.0.2.1:25"].count() != 1 {
 			t.Error("it did not go on")
 		}
+	})
+}
+
+// damaged is a spool whose messages cannot be read to their end.
+type damaged struct{ spool.Spool }
+
+func (s damaged) Open(ctx context.Context, id mail.ID) (mail.Content, error) {
+	c, err := s.Spool.Open(ctx, id)
+	return torn{c}, err
+}
+
+// torn is a content of which the disk lost what follows its header.
+type torn struct{ mail.Content }
+
+func (c torn) ReadAt(p []byte, off int64) (int, error) {
+	const good = 46 // octets
+	if off+int64(len(p)) > good {
+		return 0, errors.New("input/output error")
+	}
+	return c.Content.ReadAt(p, off)
+}
+
+// TestUnreadableMessage: a message that cannot be read to its end is put off for the targets of an alias and returned without its content
+// to its sender; settling it ends all the same, and is not tried for ever.
+func TestUnreadableMessage(t *testing.T) {
+	inHouse(t, Options{Retry: []time.Duration{time.Hour}}, func(h *house) {
+		h.stop()
+		h.check(<-h.ended)
+		var err error
+		h.mover, err = New(h.mover.opts)
+		h.check(err)
+		h.alias("all@north.test", "carol@north.test", "bob@south.test")
+		whole := h.spool
+		h.spool = damaged{whole}
+		h.run()
+		h.send(nil, "all@north.test", "bob@null.test")
+		time.Sleep(10 * time.Minute)
+		left := h.queue()
+		if len(left) == 0 || len(left[0].Recipients) != 2 {
+			t.Fatalf("%+v", left)
+		}
+		if r := left[0].Recipients[0]; r.State != spool.Ready || r.Attempts != 1 {
+			t.Errorf("the alias: %+v", r)
+		}
+		if r := left[0].Recipients[1]; r.State != spool.Dead {
+			t.Errorf("who takes no mail: %+v", r)
+		}
+		h.spool = whole
 	})
 }

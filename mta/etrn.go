@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"posthouse/mail"
 	"posthouse/mail/smtp"
@@ -24,6 +25,32 @@ func remoteQueue() extension {
 		},
 		verbs: []verb{{"ETRN", "RFC 1985 §5", needsHello | isJunk, etrn}},
 	}
+}
+
+// maxStarted is how many messages one ETRN has tried.
+const maxStarted = 10_000
+
+// startQueue makes what waits for addresses due, and tells for how many recipients. What its sender wants held is (RFC 4865).
+func (s *session) startQueue(ctx context.Context, to string) (n int, err error) {
+	waiting := spool.Filter{To: to, States: []spool.State{spool.Ready}, Limit: maxStarted}
+	var due []mail.ID
+	for e, err := range s.server.opts.Spool.List(ctx, waiting) {
+		if err != nil {
+			return 0, err
+		}
+		if !e.NotBefore.After(time.Now()) {
+			due = append(due, e.ID)
+		}
+	}
+	for _, id := range due {
+		waiting.ID = id
+		changed, err := s.server.opts.Spool.Change(ctx, waiting, spool.RetryNow)
+		if err != nil {
+			return n, err
+		}
+		n += changed
+	}
+	return n, nil
 }
 
 // etrn has what waits for a node tried now: RFC 1985 §5.2. An "@" before the name has those below it too (§5.3).
@@ -45,12 +72,12 @@ func etrn(ctx context.Context, s *session, args []byte) answer {
 	}
 	n := 0
 	for _, to := range patterns {
-		changed, err := s.server.opts.Spool.Change(ctx, spool.Filter{To: to, States: []spool.State{spool.Ready}}, spool.RetryNow)
+		started, err := s.startQueue(ctx, to)
 		if err != nil {
 			s.log.Warn("a queue was not started", "node", node, "err", err)
 			return say(replyNoQueue)
 		}
-		n += changed
+		n += started
 	}
 	s.log.Info("queue started", "node", node, "below", below, "recipients", n)
 	if n == 0 {

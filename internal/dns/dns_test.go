@@ -135,11 +135,14 @@ func TestMXOfOnePreferenceIsShuffled(t *testing.T) {
 func TestLongAnswersComeOverTCPAndAreCut(t *testing.T) {
 	var text strings.Builder
 	for i := range 1000 {
-		fmt.Fprintf(&text, "many.test. MX %d host%d.a-rather-long-name-to-fill-the-datagram.test.\n", i, i)
+		fmt.Fprintf(&text, "many.test. MX %d host%d.a-rather-long-name-to-fill-the-datagram.test.\n", 1000-i, i)
 	}
 	a, err := client(t, zone(t, text.String()), nil).MX(context.Background(), "many.test")
 	if err != nil || len(a.Records) != maxRecords {
-		t.Errorf("%d records, %v", len(a.Records), err)
+		t.Fatalf("%d records, %v", len(a.Records), err)
+	}
+	if first, last := a.Records[0].Preference, a.Records[maxRecords-1].Preference; first != 1 || last != maxRecords {
+		t.Errorf("from %d to %d are kept, not the preferred ones", first, last)
 	}
 }
 
