@@ -14,84 +14,129 @@ import (
 // appendItem is a form of the message in APPEND beside the literal: RFC 4466 §2.7.
 type appendItem struct {
 	name  string
-	parse func(*parser, *appendCommand) bool
+	parse func(*parser, *appended) bool
 }
 
-// appendCommand is APPEND. Its literal is read while it runs.
-type appendCommand struct {
-	name     string
+// appended is a message of APPEND. Its literal is read while the command runs.
+type appended struct {
 	marks    mailbox.Marks
 	internal time.Time
 	body     wire.Literal
-	end      func() error // what must follow the literal
+	closes   bool // a parenthesis follows
+}
+
+// appendCommand is APPEND.
+type appendCommand struct {
+	name  string
+	first appended
+	next  func(*appended) (more bool, err error) // what follows a literal: the end, or another message
 }
 
 func parseAppend(p *parser) (runner, error) {
-	c := &appendCommand{}
-	if !(p.SP() && p.AString(&c.name) && p.SP() && p.appendOptions(c) && p.appendBody(c)) {
+	c := &appendCommand{next: p.nextAppended}
+	if !(p.SP() && p.AString(&c.name) && p.SP() && p.appended(&c.first)) {
 		return nil, p.Err()
-	}
-	c.end = func() error {
-		if !p.End() {
-			return p.Err()
-		}
-		return nil
 	}
 	return c, nil
 }
 
-// appendOptions decodes the flags and the date before the literal, with the spaces after them, if they are there.
-func (p *parser) appendOptions(c *appendCommand) bool {
-	return (!p.At('(') || p.flagList(&c.marks) && p.SP()) && (!p.At('"') || p.DateTime(&c.internal) && p.SP())
+// appended decodes the flags and the date before the literal, if they are there, and the literal's header or another form of it.
+func (p *parser) appended(m *appended) bool {
+	return (!p.At('(') || p.flagList(&m.marks) && p.SP()) && (!p.At('"') || p.DateTime(&m.internal) && p.SP()) &&
+		(p.Literal(&m.body) || slices.ContainsFunc(p.table.appends, func(item appendItem) bool { return item.parse(p, m) }))
 }
 
-// appendBody decodes the header of the message's literal, or another form of it.
-func (p *parser) appendBody(c *appendCommand) bool {
-	return p.Literal(&c.body) || slices.ContainsFunc(p.table.appends, func(item appendItem) bool { return item.parse(p, c) })
+// nextAppended decodes what follows a message.
+func (p *parser) nextAppended(m *appended) (more bool, err error) {
+	if m.closes && !p.Special(')') {
+		return false, p.Err()
+	}
+	if p.AtEnd() {
+		return false, nil
+	}
+	*m = appended{}
+	if !p.SP() || !p.appended(m) {
+		return false, p.Err()
+	}
+	return true, nil
 }
 
-// run looks whether the message can be taken before it asks for it, and reads it straight into the store.
+// lastAppended decodes what follows the only message.
+func (p *parser) lastAppended(m *appended) error {
+	if m.closes && !p.Special(')') || !p.End() {
+		return p.Err()
+	}
+	return nil
+}
+
+// run looks whether each message can be taken before it asks for it, and reads it straight into the store.
 func (c *appendCommand) run(ctx context.Context, s *session) (reply, error) {
 	box, err := s.destination(ctx, c.name)
 	if err != nil {
 		return reply{}, err
 	}
-	if c.body.Size > s.server.opts.Limits.MessageSize {
-		return reply{}, errTooBig
+	adds, err := c.stage(ctx, s, box)
+	var applied mailbox.Applied
+	if err == nil {
+		applied, err = s.account.Apply(ctx, adds...)
 	}
-	body, twin := io.Reader(&c.body), (*mime.Twin)(nil)
+	if err != nil {
+		for _, a := range adds {
+			s.account.Discard(a.(mailbox.Add).Blob) //nolint:forcetypeassert // they are nothing else
+		}
+		return reply{}, err
+	}
+	var uids mailbox.UIDSet
+	for _, r := range applied.Results {
+		uids = append(uids, r.UIDs...)
+	}
+	return done(appendUIDCode(applied.Results[0].UIDValidity, mailbox.NewUIDSet(uids...))), nil
+}
+
+// stage reads all messages. Those that were read are given back with an error, too.
+func (c *appendCommand) stage(ctx context.Context, s *session, box mailbox.Box) (adds []mailbox.Mutation, err error) {
+	m, more := &c.first, true // not a copy: the decoder knows its literal
+	for more {
+		if len(adds) >= maxAppends {
+			return adds, errTooMany
+		}
+		add, err := m.stage(ctx, s, box)
+		if err != nil {
+			return adds, err
+		}
+		adds = append(adds, add)
+		if more, err = c.next(m); err != nil {
+			return adds, err
+		}
+	}
+	return adds, nil
+}
+
+// stage reads a message.
+func (m *appended) stage(ctx context.Context, s *session, box mailbox.Box) (add mailbox.Add, err error) {
+	if m.body.Size > s.server.opts.Limits.MessageSize {
+		return add, errTooBig
+	}
+	body, twin := io.Reader(&m.body), (*mime.Twin)(nil)
 	if box.Special == mailbox.Sent { // the server may have filed the same message itself
 		twin = mime.NewTwin()
 		body = io.TeeReader(body, twin)
 	}
-	blob, err := s.account.Stage(ctx, body)
-	if err != nil {
-		return reply{}, err
+	add = mailbox.Add{Box: box.ID, Marks: m.marks, Internal: m.internal}
+	if add.Blob, err = s.account.Stage(ctx, body); err != nil {
+		return add, err
 	}
-	if err := c.verify(); err != nil {
-		s.account.Discard(blob)
-		return reply{}, err
-	}
-	add := mailbox.Add{Box: box.ID, Blob: blob, Marks: c.marks, Internal: c.internal}
 	if twin != nil {
 		add = add.ByClient(twin.String())
 	}
-	applied, err := s.account.Apply(ctx, add)
+	switch { // what can be said only when the message is there
+	case m.body.NUL && m.body.Binary:
+		err = errBinary
+	case m.body.NUL:
+		err = errNUL
+	}
 	if err != nil {
-		s.account.Discard(blob)
-		return reply{}, err
+		s.account.Discard(add.Blob)
 	}
-	result := applied.Results[0]
-	return done(appendUIDCode(result.UIDValidity, result.UIDs)), nil
-}
-
-// verify is what can be said only when the message is there.
-func (c *appendCommand) verify() error {
-	switch {
-	case c.body.NUL && c.body.Binary:
-		return errBinary
-	case c.body.NUL:
-		return errNUL
-	}
-	return c.end()
+	return add, err
 }

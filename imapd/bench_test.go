@@ -102,7 +102,7 @@ func mustRun(t testing.TB, s *session, c runner) {
 // parseCommand is the runner of a command line.
 func parseCommand(t testing.TB, line string) runner {
 	t.Helper()
-	tab := newTable(extensions())
+	tab := newTable(extensions(&Limits{}))
 	p := &parser{lineDecoder(line), tab}
 	var tag, name string
 	if !p.Tag(&tag) || !p.SP() || !p.name(&name) {

@@ -16,7 +16,7 @@ func binary() extension {
 	return extension{
 		name: "BINARY", rfc: "RFC 3516",
 		fetch:   binaryItems(),
-		appends: []appendItem{{"literal8", func(p *parser, c *appendCommand) bool { return p.Literal8(&c.body) }}},
+		appends: []appendItem{{"literal8", func(p *parser, m *appended) bool { return p.Literal8(&m.body) }}},
 	}
 }
 

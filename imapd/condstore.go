@@ -20,7 +20,7 @@ func condStore() extension {
 		fetch:   []fetchItem{{"MODSEQ", func(*parser) (fetcher, bool) { return modSeqItem, true }}},
 		fetches: []fetchModifier{{"CHANGEDSINCE", parseChangedSince}},
 		search:  []searchKey{{"MODSEQ", parseModSeqKey}},
-		status:  []statusItem{{"HIGHESTMODSEQ", func(b *mailbox.Box) int64 { return int64(b.ModSeq) }}},
+		status:  []statusItem{count("HIGHESTMODSEQ", func(b *mailbox.Box) int64 { return int64(b.ModSeq) })},
 		selects: []selectParam{{"CONDSTORE", func(_ *parser, c *selectCommand) bool { c.modSeqs = true; return true }}},
 		stores:  []storeModifier{{"UNCHANGEDSINCE", parseUnchangedSince}},
 		enable:  func(s *session) error { return s.learnModSeqs() },
@@ -71,6 +71,7 @@ func (c *fetchCommand) sinceThen(ctx context.Context, s *session, sel selection)
 			return nil, err
 		}
 	}
+	sel = c.part.of(sel) // before it is asked what has changed: RFC 9394 §3.4
 	if !c.changes {
 		return sel, nil
 	}

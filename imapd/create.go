@@ -85,7 +85,9 @@ func (c *createCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{}, s.write(func(b []byte) []byte { return s.dialect.appendCreated(b, applied.Results[0].Box, name) })
+	box := applied.Results[0].Box
+	return done(string(appendMailboxID([]byte("MAILBOXID "), &box))), // RFC 8474 §4.1
+		s.write(func(b []byte) []byte { return s.dialect.appendCreated(b, box, name) })
 }
 
 // createParams decodes the parameters of RFC 4466 §2.3, if there are any.

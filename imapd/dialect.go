@@ -12,6 +12,8 @@ import (
 // else does.
 type dialect struct {
 	utf8 bool // names of mailboxes are in UTF-8: RFC 9051 §5.1
+	// accept is UTF8=ACCEPT, which allows no CHARSET: RFC 9755 §3.
+	accept bool
 	// rev2 leaves out what IMAP4rev2 dropped (RECENT, the UNSEEN code of SELECT, SEARCH responses) and adds what it requires (LIST and
 	// CLOSED with SELECT, ESEARCH responses).
 	rev2 bool
@@ -61,7 +63,8 @@ func (d dialect) appendSelected(b []byte, v *view, asked string) []byte {
 	b = wire.AppendNumber(append(b, "* OK [UIDVALIDITY "...), v.told.Box.UIDValidity)
 	b = wire.AppendNumber(append(b, "] UIDs valid\r\n* OK [UIDNEXT "...), v.told.Box.UIDNext)
 	b = wire.AppendNumber(append(b, "] Predicted next UID\r\n* OK [HIGHESTMODSEQ "...), v.told.Box.ModSeq)
-	b = append(b, "] Highest mod-sequence\r\n"...)
+	b = appendMailboxID(append(b, "] Highest mod-sequence\r\n* OK [MAILBOXID "...), &v.told.Box) // RFC 8474 §4.2
+	b = append(b, "] Its ID\r\n"...)
 	if d.rev2 {
 		b = d.appendListed(b, v.told.Box, asked)
 	}

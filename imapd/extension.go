@@ -25,7 +25,7 @@ type extension struct {
 }
 
 // extensions are all there are, in the order of CAPABILITY. (It is a function, since a variable would be an initialization cycle.)
-func extensions() []extension {
+func extensions(l *Limits) []extension {
 	return []extension{
 		rev1(),
 		rev2(),
@@ -52,6 +52,15 @@ func extensions() []extension {
 		binary(),
 		condStore(),
 		qresync(),
+		within(),
+		saveDate(),
+		objectID(),
+		appendLimit(l.MessageSize),
+		multiAppend(),
+		replace(),
+		partialResults(),
+		utf8Accept(),
+		unauthenticate(),
 	}
 }
 

@@ -129,6 +129,7 @@ type fetchCommand struct {
 	changedSince mailbox.ModSeq // only messages that were changed after it; 0: all
 	changes      bool           // changedSince was given
 	vanished     bool           // and what has vanished since is told
+	part         part
 }
 
 func parseFetch(p *parser, by numbering) (runner, error) {

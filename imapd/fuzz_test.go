@@ -34,9 +34,9 @@ func FuzzParsers(f *testing.F) {
 			f.Add(byte(i*11), args)
 		}
 	}
-	tab := newTable(extensions())
+	tab := newTable(extensions(&Limits{}))
 	var names []string
-	for _, e := range extensions() {
+	for _, e := range extensions(&Limits{}) {
 		for _, c := range e.commands {
 			names = append(names, c.name)
 		}

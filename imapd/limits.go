@@ -47,6 +47,7 @@ const (
 	maxFetchItems    = 200           // of one FETCH
 	maxSearchKeys    = 1000          // of one SEARCH
 	maxSearchStrings = 50            // of one SEARCH that are looked for in bodies
+	maxAppends       = 10_000        // messages of one APPEND
 	maxPatterns      = 100           // of one LIST
 	maxFieldNames    = 200           // of one HEADER.FIELDS
 	maxFlags         = 100           // keywords in one command

@@ -49,7 +49,9 @@ type searchCommand struct {
 	by       numbering
 	extended bool // RETURN was there: the answer is ESEARCH
 	results  results
+	charset  bool  // CHARSET was there
 	refusal  error // known when parsing, but of SEARCH itself: it is a NO, and empties "$"
+	part     part
 	program  program
 }
 
@@ -57,6 +59,9 @@ func parseSearch(p *parser, by numbering) (runner, error) {
 	c := &searchCommand{by: by}
 	if !(p.SP() && p.searchReturn(c) && p.searchCharset(c) && p.searchProgram(&c.program) && p.End()) {
 		return nil, p.Err()
+	}
+	if c.part.first != 0 && c.results&resultAll != 0 { // RFC 9394 §3.1
+		return nil, errTwoParts
 	}
 	if c.program.invalid {
 		c.refusal = errCharset
@@ -88,6 +93,7 @@ func (p *parser) searchCharset(c *searchCommand) bool {
 	if !p.Word("CHARSET") {
 		return true
 	}
+	c.charset = true
 	var charset string
 	if !p.SP() || !p.AString(&charset) {
 		return false
@@ -99,6 +105,9 @@ func (p *parser) searchCharset(c *searchCommand) bool {
 }
 
 func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
+	if c.charset && s.dialect.accept {
+		return reply{}, errNoCharset
+	}
 	found, err := selection(nil), c.refusal
 	if err == nil && c.program.modSeqs {
 		err = s.learnModSeqs()
@@ -124,18 +133,21 @@ func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
 
 // saved is what SAVE keeps: RFC 9051 §6.4.4.1, table 4.
 func (c *searchCommand) saved(found selection) selection {
-	if c.results&(resultAll|resultCount) != 0 || c.results&(resultMin|resultMax) == 0 || len(found) == 0 {
+	if c.results&(resultAll|resultCount) != 0 || c.results&(resultMin|resultMax) == 0 && c.part.first == 0 || len(found) == 0 {
 		return found
 	}
 	var kept selection
+	if c.part.first != 0 { // RFC 9394 §3.2
+		kept = c.part.of(found)
+	}
 	first, last := found[0].from, found[len(found)-1].to-1
 	if c.results&resultMin != 0 {
-		kept = kept.add(first)
+		kept = append(kept, span{first, first + 1})
 	}
-	if c.results&resultMax != 0 && (last != first || kept == nil) {
-		kept = kept.add(last)
+	if c.results&resultMax != 0 {
+		kept = append(kept, span{last, last + 1})
 	}
-	return kept
+	return kept.normal()
 }
 
 // writeNumbers is the response of RFC 3501 §7.2.5.
@@ -160,10 +172,11 @@ func (c *searchCommand) writeNumbers(s *session, found selection) error {
 // appendResults writes the response of RFC 9051 §7.3.4.
 func (c *searchCommand) appendResults(b []byte, s *session, found selection) []byte {
 	asked := c.results
-	switch asked {
-	case resultSave:
+	switch {
+	case c.part.first != 0:
+	case asked == resultSave:
 		return b // RFC 9051 §6.4.4: SAVE alone has no response.
-	case 0:
+	case asked == 0:
 		asked = resultAll
 	}
 	b = wire.AppendString(append(b, "* ESEARCH (TAG "...), s.tag)
@@ -181,6 +194,15 @@ func (c *searchCommand) appendResults(b []byte, s *session, found selection) []b
 		if asked&resultAll != 0 {
 			b = s.view.appendSet(append(b, " ALL "...), found, c.by)
 		}
+	}
+	if c.part.first != 0 {
+		b = append(append(append(b, " PARTIAL ("...), c.part.text...), ' ')
+		if some := c.part.of(found); len(some) > 0 {
+			b = s.view.appendSet(b, some, c.by)
+		} else {
+			b = append(b, "NIL"...)
+		}
+		b = append(b, ')')
 	}
 	if asked&resultCount != 0 {
 		b = wire.AppendNumber(append(b, " COUNT "...), found.len())

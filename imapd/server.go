@@ -63,7 +63,7 @@ func NewServer(o Options) *Server {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Server{
-		opts: o, table: newTable(extensions()), ctx: ctx, cancel: cancel,
+		opts: o, table: newTable(extensions(&o.Limits)), ctx: ctx, cancel: cancel,
 		listeners: make(map[net.Listener]bool), sessions: make(map[*session]bool),
 		networks: make(map[netip.Prefix]int), accounts: make(map[mail.AccountID]map[*session]bool),
 	}
@@ -154,16 +154,28 @@ func (s *Server) leave(c *session) {
 	if s.networks[c.network]--; s.networks[c.network] == 0 {
 		delete(s.networks, c.network)
 	}
-	of := s.accounts[c.who.ID]
-	delete(of, c)
-	if len(of) == 0 {
-		delete(s.accounts, c.who.ID)
-	}
+	s.forgetAccount(c)
 	s.mu.Unlock()
 	if s.opts.Observe.Ended != nil {
 		s.opts.Observe.Ended()
 	}
 	s.wg.Done()
+}
+
+// leaveAccount counts a session no more as one of its account.
+func (s *Server) leaveAccount(c *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgetAccount(c)
+}
+
+// forgetAccount is leaveAccount; mu is held.
+func (s *Server) forgetAccount(c *session) {
+	of := s.accounts[c.who.ID]
+	delete(of, c)
+	if len(of) == 0 {
+		delete(s.accounts, c.who.ID)
+	}
 }
 
 // enterAccount counts a session as one of an account.

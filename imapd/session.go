@@ -25,6 +25,7 @@ type session struct {
 	server  *Server
 	network netip.Prefix
 	log     *slog.Logger
+	anyone  *slog.Logger // the log before somebody is logged in
 	link    *link
 	in      *wire.Decoder
 	out     *wire.Writer
@@ -55,6 +56,7 @@ func newSession(server *Server, conn net.Conn, network netip.Prefix) *session {
 		log:  server.opts.Log.With("sid", newSessionID()),
 		link: &link{limits: &server.opts.Limits, conn: conn, until: time.Now().Add(server.opts.Limits.LoginTime)},
 	}
+	s.anyone = s.log
 	s.out = wire.NewWriter(s.link)
 	s.listen()
 	return s
@@ -315,10 +317,20 @@ func (s *session) logIn(ctx context.Context, who directory.Account) error {
 		return errors.Join(err, account.Close())
 	}
 	s.who, s.account = who, account
-	s.log = s.log.With("login", who.Login.String())
+	s.log = s.anyone.With("login", who.Login.String())
 	s.link.until = time.Time{}
 	s.in.Limits = lateLimits(s.server.opts.Limits.MessageSize)
 	return nil
+}
+
+// logOut ends what logIn began; the connection goes on.
+func (s *session) logOut() error {
+	s.server.leaveAccount(s)
+	err := s.account.Close()
+	s.who, s.account, s.log = directory.Account{}, nil, s.anyone
+	s.link.until = time.Now().Add(s.server.opts.Limits.LoginTime)
+	s.in.Limits = earlyLimits()
+	return err
 }
 
 // secure does the handshake of STARTTLS. What the client sent before it is dropped: RFC 9051 §6.2.1.

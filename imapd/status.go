@@ -10,31 +10,36 @@ import (
 // statusItem is a data item of STATUS.
 type statusItem struct {
 	name  string
-	value func(*mailbox.Box) int64
+	value func([]byte, *mailbox.Box) []byte // appends it
 }
 
 func (i statusItem) label() string { return i.name }
 
+// count is an item that is a number.
+func count(name string, n func(*mailbox.Box) int64) statusItem {
+	return statusItem{name, func(b []byte, box *mailbox.Box) []byte { return wire.AppendNumber(b, n(box)) }}
+}
+
 // statusItems are those of RFC 3501 §6.3.10. No message is recent.
 func statusItems() []statusItem {
 	return []statusItem{
-		{"MESSAGES", func(b *mailbox.Box) int64 { return b.Messages }},
-		{"RECENT", func(*mailbox.Box) int64 { return 0 }},
-		{"UIDNEXT", func(b *mailbox.Box) int64 { return int64(b.UIDNext) }},
-		{"UIDVALIDITY", func(b *mailbox.Box) int64 { return int64(b.UIDValidity) }},
-		{"UNSEEN", func(b *mailbox.Box) int64 { return b.Unseen }},
+		count("MESSAGES", func(b *mailbox.Box) int64 { return b.Messages }),
+		count("RECENT", func(*mailbox.Box) int64 { return 0 }),
+		count("UIDNEXT", func(b *mailbox.Box) int64 { return int64(b.UIDNext) }),
+		count("UIDVALIDITY", func(b *mailbox.Box) int64 { return int64(b.UIDValidity) }),
+		count("UNSEEN", func(b *mailbox.Box) int64 { return b.Unseen }),
 	}
 }
 
 // deletedItem came with IMAP4rev2: RFC 9051 §6.3.11.
 func deletedItem() statusItem {
-	return statusItem{"DELETED", func(b *mailbox.Box) int64 { return b.Deleted }}
+	return count("DELETED", func(b *mailbox.Box) int64 { return b.Deleted })
 }
 
 func statusSize() extension {
 	return extension{
 		name: "STATUS=SIZE", rfc: "RFC 8438",
-		status: []statusItem{{"SIZE", func(b *mailbox.Box) int64 { return b.Size }}},
+		status: []statusItem{count("SIZE", func(b *mailbox.Box) int64 { return b.Size })},
 	}
 }
 
@@ -85,7 +90,7 @@ func (d dialect) appendStatus(b []byte, box *mailbox.Box, items []statusItem) []
 	separator := " ("
 	for _, i := range items {
 		b = append(append(b, separator...), i.name...)
-		b = wire.AppendNumber(append(b, ' '), i.value(box))
+		b = i.value(append(b, ' '), box)
 		separator = " "
 	}
 	return append(b, ")\r\n"...)

@@ -39,7 +39,7 @@ var (
 
 func TestTable(t *testing.T) {
 	capabilities, commands := map[string]bool{}, map[string]bool{}
-	for _, e := range extensions() {
+	for _, e := range extensions(&Limits{}) {
 		if e.name == "" || capabilities[e.name] || !rfcOnly.MatchString(e.rfc) {
 			t.Errorf("extension %q of %q", e.name, e.rfc)
 		}
@@ -59,7 +59,7 @@ func TestTable(t *testing.T) {
 // RFC 9051 §7.5.1: in answer to these, and to no others, EXPUNGE is not told.
 func TestCommandsThatForbidExpunge(t *testing.T) {
 	var got []string
-	for _, e := range extensions() {
+	for _, e := range extensions(&Limits{}) {
 		for _, c := range e.commands {
 			if c.seqs == byNumbers {
 				got = append(got, c.name)
@@ -155,7 +155,7 @@ func TestSlots(t *testing.T) {
 	o := testOptions(t)
 	o.Log = nil
 	s, l := NewServer(o), listen(t)
-	s.table = newTable(append(extensions(), e))
+	s.table = newTable(append(extensions(&Limits{}), e))
 	addr := l.Addr().String()
 	serve(t, s, l)
 	c := dial(t, addr)
