@@ -4,8 +4,8 @@
 // are and what they are, is fetched when a token comes and kept; keys live for an hour, so that one the issuer took back is not taken
 // for longer.
 //
-// The flow: Issuer.Verify → verifier (discovery, once) → go-oidc, whose key set fetches through a carrier that bounds every answer and
-// asks no URL more than once in a while.
+// The flow: Issuer.Verify → go-oidc's verifier (issuer, audience, time, algorithm) → keySet.VerifySignature → Issuer.named → fetch, through
+// a carrier that bounds every answer. A fetch is shared by all who wait for it, no lock is held meanwhile, and the next has to wait.
 package oidc
 
 import (
@@ -15,18 +15,13 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/sync/singleflight"
 
 	"posthouse/directory"
-)
-
-// How long what was fetched of an issuer is believed.
-const (
-	keysLifetime  = time.Hour
-	issuerRefresh = 24 * time.Hour
 )
 
 // maxToken is the longest token that is looked at: it may come from anybody.
@@ -44,14 +39,11 @@ type Options struct {
 
 // Issuer verifies the tokens of one issuer. All methods may be called from many goroutines.
 type Issuer struct {
-	opts Options
-	http *http.Client
-
-	mu         sync.Mutex
-	verifier   *oidc.IDTokenVerifier // nil: not discovered yet
-	keysURL    string
-	keysUntil  time.Time
-	knownUntil time.Time // the end of keysURL
+	opts   Options
+	http   *http.Client
+	keys   atomic.Pointer[keys] // nil: none were fetched yet
+	flight singleflight.Group   // fetches them
+	asked  time.Time            // the last time; only flight touches it
 }
 
 // New makes an Issuer. It asks nothing yet: an issuer that is down keeps no mail server from starting.
@@ -64,7 +56,7 @@ func New(o Options) *Issuer {
 		o.Client = http.DefaultTransport
 	}
 	return &Issuer{opts: o, http: &http.Client{
-		Transport: newCarrier(o.Client, o.Now), Timeout: fetchTime,
+		Transport: carrier{o.Client}, Timeout: fetchTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -87,16 +79,14 @@ func (i *Issuer) Verify(ctx context.Context, token string) (string, error) {
 	if len(token) > maxToken {
 		return "", fmt.Errorf("%w: a token of %d octets", directory.ErrCredentials, len(token))
 	}
-	var fetching error
-	ctx = context.WithValue(oidc.ClientContext(ctx, i.http), fetchingKey{}, &fetching)
-	v, err := i.current(ctx)
-	if err != nil {
-		return "", errors.Join(directory.ErrUnavailable, err)
-	}
+	keys := &keySet{issuer: i}
+	v := oidc.NewVerifier(i.opts.Issuer, keys, &oidc.Config{
+		ClientID: i.opts.Audience, SupportedSigningAlgs: algorithms(), Now: i.opts.Now,
+	})
 	t, err := v.Verify(ctx, token)
 	switch {
-	case fetching != nil:
-		return "", errors.Join(directory.ErrUnavailable, fetching)
+	case keys.err != nil:
+		return "", errors.Join(directory.ErrUnavailable, keys.err)
 	case err != nil:
 		return "", errors.Join(directory.ErrCredentials, err)
 	}
@@ -109,59 +99,4 @@ func (i *Issuer) Verify(ctx context.Context, token string) (string, error) {
 		return "", fmt.Errorf("%w: the token has no %s that the issuer has verified", directory.ErrCredentials, i.opts.Claim)
 	}
 	return name, nil
-}
-
-// current is the verifier, with keys that are not too old.
-func (i *Issuer) current(ctx context.Context) (*oidc.IDTokenVerifier, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	now := i.opts.Now()
-	if now.After(i.knownUntil) {
-		if err := i.discover(ctx); err != nil && i.keysURL == "" {
-			return nil, err
-		}
-		i.knownUntil, i.keysUntil = now.Add(issuerRefresh), time.Time{}
-	}
-	if now.After(i.keysUntil) {
-		keys := keySet{oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), i.http), i.keysURL)}
-		i.verifier = oidc.NewVerifier(i.opts.Issuer, keys, &oidc.Config{
-			ClientID: i.opts.Audience, SupportedSigningAlgs: algorithms(), Now: i.opts.Now,
-		})
-		i.keysUntil = now.Add(keysLifetime)
-	}
-	return i.verifier, nil
-}
-
-// discover asks the issuer where its keys are. Who comes meanwhile waits for the answer too, at most fetchTime.
-func (i *Issuer) discover(ctx context.Context) error {
-	p, err := oidc.NewProvider(ctx, i.opts.Issuer)
-	if err != nil {
-		return err
-	}
-	var document struct {
-		Keys string `json:"jwks_uri"`
-	}
-	if err := p.Claims(&document); err != nil {
-		return err
-	}
-	if document.Keys == "" {
-		return fmt.Errorf("oidc: %s names no keys", i.Discovery())
-	}
-	i.keysURL = document.Keys
-	return nil
-}
-
-// fetchingKey is where a context carries what went wrong with fetching keys: the library tells it as text only.
-type fetchingKey struct{}
-
-// keySet notes why there are no keys, apart from a signature that is wrong.
-type keySet struct{ oidc.KeySet }
-
-// VerifySignature is oidc.KeySet.
-func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
-	payload, err := k.KeySet.VerifySignature(ctx, jwt)
-	if note, ok := ctx.Value(fetchingKey{}).(*error); ok && (errors.Is(err, errFetch) || ctx.Err() != nil) {
-		*note = err
-	}
-	return payload, err
 }
