@@ -179,7 +179,7 @@ func TestClamdLost(t *testing.T) {
 }
 
 // answering is the address of a server that says the same to everybody, whatever they send, and ends.
-func answering(t *testing.T, text string) string {
+func answering(t testing.TB, text string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

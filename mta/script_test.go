@@ -29,6 +29,8 @@ import (
 	"posthouse/internal/transcript"
 	"posthouse/mail"
 	"posthouse/mail/smtp"
+	"posthouse/mta/milter"
+	"posthouse/mta/milter/miltertest"
 	"posthouse/mta/stage"
 	"posthouse/spool"
 )
@@ -216,6 +218,10 @@ var settings = map[string]func(t testing.TB, o *Options, value string){
 	"header-eight-bit": func(t testing.TB, o *Options, v string) { o.Admission.Header.EightBit = action(t, v) },
 	"header-other":     func(t testing.TB, o *Options, v string) { o.Admission.Header.Other = action(t, v) },
 	"recipient":        func(t testing.TB, o *Options, v string) { o.Admission.Recipient = number(t, v) },
+	"milter":           setMilter,
+	"clamav": func(t testing.TB, o *Options, v string) {
+		o.Admission.ClamAV = stage.ClamAV{Network: "tcp", Address: answering(t, v+"\x00"), Action: stage.Refuse, MaxSize: 1 << 20}
+	},
 	"faults": func(t testing.TB, o *Options, v string) {
 		o.Clients = NewClients(ClientsOptions{Faults: number(t, v), Ban: time.Hour})
 	},
@@ -226,6 +232,25 @@ var settings = map[string]func(t testing.TB, o *Options, value string){
 		o.Clients = NewClients(ClientsOptions{Connections: number(t, v)})
 	},
 	"reference": func(testing.TB, *Options, string) {}, // see TestScriptsAtReference
+}
+
+// setMilter starts a filter: "R y550 5.7.1 no|" is one that answers RCPT so, "lost" one that cannot be asked.
+func setMilter(t testing.TB, o *Options, v string) {
+	var script miltertest.Script
+	command, answer, _ := strings.Cut(v, " ")
+	switch {
+	case v == "lost":
+		script.Version = 1
+	case answer != "":
+		data := strings.ReplaceAll(answer[1:], "|", "\x00")
+		script.Answers = map[byte][][]byte{command[0]: {miltertest.Packet(answer[0], data)}}
+		if strings.IndexByte("himb+-eq", answer[0]) >= 0 { // a change; what decides comes after it
+			script.Answers[command[0]] = append(script.Answers[command[0]], miltertest.Packet('c', ""))
+		}
+	}
+	filter := milter.New(milter.Options{Network: "tcp", Address: miltertest.Start(t, script).Address})
+	t.Cleanup(func() { filter.Close() })
+	o.Admission.Milters = append(o.Admission.Milters, stage.MilterOptions{Name: "milter", Filter: filter, Lost: stage.Defer})
 }
 
 func action(t testing.TB, s string) stage.Action {

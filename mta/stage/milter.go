@@ -47,7 +47,7 @@ func (s *Milter) Patience() time.Duration { return s.o.Patience }
 type conversation struct {
 	session     *milter.Session
 	connected   bool
-	greeted     string // the name it was told
+	greeted     string // what it was told of the greeting: it comes again after STARTTLS
 	quarantined bool   // the message, before its content was known
 	lost        bool
 }
@@ -146,8 +146,8 @@ func (s *Milter) catchUp(ctx context.Context, c *Client, f *conversation) (a mil
 			"{client_addr}": c.Remote.Addr().String(), "{client_port}": strconv.Itoa(int(c.Remote.Port())),
 		})
 	}
-	if err == nil && a.Kind <= milter.Skip && c.HELO != "" && f.greeted != c.HELO {
-		f.greeted = c.HELO
+	if greeting := c.HELO + " " + c.TLS.Version; err == nil && a.Kind <= milter.Skip && c.HELO != "" && f.greeted != greeting {
+		f.greeted = greeting
 		a, err = f.session.Hello(ctx, c.HELO, milter.Macros{"{tls_version}": c.TLS.Version, "{cipher}": c.TLS.Cipher})
 	}
 	return a, err
