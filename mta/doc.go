@@ -6,7 +6,8 @@
 // and session.flush is the only place that writes. A message goes mail → rcpt (directory.Resolve) → data or bdat → header filter →
 // spool.Draft → admit (the stages, then the trace header, then Draft.Commit); only then the reply is 250.
 //
-// Verbs and extensions are tables with a file each: an extension brings its EHLO line, its parameters and its verbs. Replies wait until
+// Verbs and extensions are tables with a file each: an extension brings its EHLO line, its parameters, what they mean for a transaction,
+// and its verbs. Replies wait until
 // the input is drained (RFC 2920 §3.2) and leave in one write. Everything a peer makes us hold or do has a limit and a deadline:
 // Limits. One goroutine owns a session; the server's mutex guards only the list of them.
 package mta

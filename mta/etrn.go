@@ -34,13 +34,19 @@ const maxStarted = 10_000
 func (s *session) startQueue(ctx context.Context, to string) (n int, err error) {
 	waiting := spool.Filter{To: to, States: []spool.State{spool.Ready}, Limit: maxStarted}
 	var due []mail.ID
+	held := false
 	for e, err := range s.server.opts.Spool.List(ctx, waiting) {
 		if err != nil {
 			return 0, err
 		}
-		if !e.NotBefore.After(time.Now()) {
+		if e.NotBefore.After(time.Now()) {
+			held = true
+		} else {
 			due = append(due, e.ID)
 		}
+	}
+	if !held { // nearly always: all of them in one go
+		return s.server.opts.Spool.Change(ctx, waiting, spool.RetryNow)
 	}
 	for _, id := range due {
 		waiting.ID = id

@@ -296,3 +296,28 @@ func TestDamagedMessage(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// TestRequiredTLS: RFC 8689 §5. The notice asks for what the message asked for, and no more of it goes back than its header; RFC 6710 §4.6:
+// it has the message's priority.
+func TestRequiredTLS(t *testing.T) {
+	r := report(t, func(r *Report) {
+		r.Original.TLS, r.Original.Priority, r.Original.Return = phmail.TLSRequired, 3, phmail.ReturnFull
+	})
+	if env := r.Envelope(); env.TLS != phmail.TLSRequired || env.Priority != 3 {
+		t.Errorf("%+v", env)
+	}
+	if text := compose(t, r); !strings.Contains(text, "text/rfc822-headers") || strings.Contains(text, "The body.") {
+		t.Error(text)
+	}
+	if env := report(t, func(r *Report) { r.Original.TLS = phmail.TLSIgnored }).Envelope(); env.TLS != phmail.TLSByPolicy {
+		t.Errorf("%+v", env)
+	}
+}
+
+// TestAddressInASCII: RFC 6533 §3. The address of a recipient in UTF-8 stands in a notice that is not, in its other form.
+func TestAddressInASCII(t *testing.T) {
+	text := compose(t, report(t, func(r *Report) { r.Recipients[0].Address = address(t, "\u0436@south.test") }))
+	if want := `Final-Recipient: utf-8; \x{436}@south.test`; !strings.Contains(text, want) {
+		t.Errorf("no %s in\n%s", want, text)
+	}
+}
