@@ -12,28 +12,34 @@ import (
 	"posthouse/mail"
 )
 
-// Open is Spool.
+// Open is Spool. A message that is not as it was written cannot be opened: what is damaged is not sent to anybody.
 func (s *SQLite) Open(ctx context.Context, id mail.ID) (mail.Content, error) {
 	if k := s.recent.get(id); k != nil {
 		return newContent(k.prefix, k.body), nil
 	}
-	var prefix, body []byte
-	var large bool
+	var m stored
 	err := s.db.Read(ctx, func(c *sqlite.Conn) error {
-		q := prepare(c, "SELECT prefix, body FROM body WHERE message = ?").int(int64(id))
+		q := prepare(c, selectStored+"WHERE m.id = ?").int(int64(id))
 		if !q.next() {
 			return errors.Join(q.done(), ErrNotFound)
 		}
-		prefix, body, large = q.bytes(0), q.bytes(1), q.stmt.ColumnIsNull(1)
+		m = scanStored(q)
 		return q.done()
 	})
 	if err != nil {
 		return nil, translate(err)
 	}
-	if large {
-		return s.openLarge(id, prefix)
+	damage, err := m.damage(s.opts.FS, s.largePath(id))
+	if err != nil {
+		return nil, fmt.Errorf("spool: a large body: %w", err)
 	}
-	return newContent(prefix, body), nil
+	if damage != "" {
+		return nil, fmt.Errorf("spool: message %v is damaged: %s", id, damage)
+	}
+	if m.large {
+		return s.openLarge(id, m.prefix)
+	}
+	return newContent(m.prefix, m.body), nil
 }
 
 func (s *SQLite) openLarge(id mail.ID, prefix []byte) (mail.Content, error) {

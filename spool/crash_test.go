@@ -243,27 +243,6 @@ func TestCrashAtEveryOperation(t *testing.T) {
 	}
 }
 
-// TestFailureAtEveryOperation: one operation fails, for lack of space or for good. After the former the spool goes on; after a
-// failed write or sync it takes nothing more.
-func TestFailureAtEveryOperation(t *testing.T) {
-	for _, failure := range []syscall.Errno{syscall.ENOSPC, syscall.EIO} {
-		for n, more := 1, true; more; n++ {
-			t.Run(fmt.Sprintf("%v/%d", failure, n), func(t *testing.T) {
-				j, dir := newJourney(t), t.TempDir()
-				files := newFiles(t, dir)
-				before := files.Count()
-				files.FailAt(n, failure)
-				err := j.start(dir, files)
-				more = files.Count() >= before+n
-				if failure == syscall.ENOSPC && errors.Is(err, ErrFailed) || failure == syscall.EIO && errors.Is(err, ErrFull) {
-					t.Error(err)
-				}
-				j.audit(dir, files.Crash(nil))
-			})
-		}
-	}
-}
-
 func TestNothingIsTakenAfterAFailedSync(t *testing.T) {
 	files := memfs.New()
 	s := open(t, Options{FS: files})

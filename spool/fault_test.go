@@ -16,6 +16,9 @@ func stride(usual int) (first, step int) {
 	if testkit.CrashRounds(0) > 2 {
 		return 1, 1
 	}
+	if testing.Short() {
+		usual *= 5
+	}
 	return 1 + rand.IntN(usual), usual
 }
 

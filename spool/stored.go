@@ -34,15 +34,22 @@ type storedRecipient struct {
 
 const storedPage = 64 // messages read at a time, each with its body
 
+// selectStored yields messages without their recipients.
+const selectStored = `SELECT m.id, m.size, m.large, m.envelope, m.sum, b.message, b.prefix, b.body FROM message m
+	LEFT JOIN body b ON b.message = m.id `
+
+func scanStored(q *query) stored {
+	return stored{
+		id: mail.ID(q.stmt.ColumnInt64(0)), size: q.stmt.ColumnInt64(1), large: q.stmt.ColumnInt64(2) != 0,
+		envelope: q.bytes(3), sum: q.sumAt(4), whole: !q.stmt.ColumnIsNull(5), prefix: q.bytes(6), body: q.bytes(7),
+	}
+}
+
 // readStored reads the next messages after an ID, damaged or not.
 func readStored(c *sqlite.Conn, after mail.ID) (page []stored, err error) {
-	q := prepare(c, `SELECT m.id, m.size, m.large, m.envelope, m.sum, b.message, b.prefix, b.body FROM message m
-		LEFT JOIN body b ON b.message = m.id WHERE m.id > ? ORDER BY m.id LIMIT ?`).int(int64(after)).int(storedPage)
+	q := prepare(c, selectStored+"WHERE m.id > ? ORDER BY m.id LIMIT ?").int(int64(after)).int(storedPage)
 	for q.next() {
-		page = append(page, stored{
-			id: mail.ID(q.stmt.ColumnInt64(0)), size: q.stmt.ColumnInt64(1), large: q.stmt.ColumnInt64(2) != 0,
-			envelope: q.bytes(3), sum: q.sumAt(4), whole: !q.stmt.ColumnIsNull(5), prefix: q.bytes(6), body: q.bytes(7),
-		})
+		page = append(page, scanStored(q))
 	}
 	if err := q.done(); err != nil {
 		return nil, err
