@@ -106,7 +106,7 @@ type Limits struct {
 	MessageTime        time.Duration // receiving one message, all in all; 0: 1 h
 	WriteTime          time.Duration // a client that does not read; 0: 1 min
 	HandshakeTime      time.Duration // of TLS; 0: 30 s
-	LookupTime         time.Duration // all stages together; 0: 10 s
+	LookupTime         time.Duration // all stages that only look something up, together; 0: 10 s
 }
 
 // Limits that are no one's choice.

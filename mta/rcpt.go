@@ -28,7 +28,7 @@ func rcptTo(ctx context.Context, s *session, args []byte) answer {
 	}
 	targets, err := s.resolve(ctx, &r)
 	if err != nil {
-		s.log.Info("recipient refused", "to", r.To, "from", t.env.From, "err", err)
+		s.log.Info("recipient refused", "stage", "recipient", "to", r.To, "from", t.env.From, "err", err)
 		if errors.Is(err, directory.ErrNoAddress) || errors.Is(err, directory.ErrNoAccount) {
 			return s.nobody(replyTo(err))
 		}

@@ -127,7 +127,11 @@ func printEntry(w io.Writer, e spool.Entry) {
 		fmt.Fprintf(w, "message-id  <%s>\n", printable(e.MessageID))
 	}
 	for _, v := range e.Verdicts {
-		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("judged      %s: %s %s %s", v.Stage, v.Result, v.Action, printable(v.Detail)), " "))
+		result := v.Result
+		if v.Action != "" {
+			result += " (" + v.Action + ")"
+		}
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("judged      %s: %s %s", v.Stage, result, printable(v.Detail)), " "))
 	}
 	for _, r := range e.Recipients {
 		fmt.Fprintf(w, "to          %s: %s, next %s, tried %d times", printable(r.Address.String()), r.State, next(r, now), r.Attempts)

@@ -52,6 +52,7 @@ func parseAnswer(p packet) (Answer, error) {
 		return Answer{}, err
 	}
 	r, err := smtp.ReadReply(bufio.NewReader(strings.NewReader(strings.TrimRight(words[0], "\r\n") + "\r\n")))
+	r.Text = strings.Map(ascii, r.Text)
 	switch {
 	case err != nil:
 		return Answer{}, fmt.Errorf("%w: a reply: %w", ErrProtocol, err)
@@ -61,6 +62,14 @@ func parseAnswer(p packet) (Answer, error) {
 		return Answer{TempFail, r}, nil
 	}
 	return Answer{}, fmt.Errorf("%w: a reply with %d", ErrProtocol, r.Code)
+}
+
+// ascii is what every client can read: RFC 6531 §3.7.4.2 has UTF-8 in replies only for those that asked for it.
+func ascii(r rune) rune {
+	if r > '~' {
+		return '?'
+	}
+	return r
 }
 
 // Place is where a change of the header puts a field.

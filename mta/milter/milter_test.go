@@ -153,6 +153,7 @@ func TestAnswers(t *testing.T) {
 		"d":                                   {Kind: Discard},
 		"y550 5.7.1 not you\x00":              {Reject, smtp.Reply{Code: 550, Enhanced: smtp.Enhanced{5, 7, 1}, Text: "not you"}},
 		"y451-4.7.1 one\r\n451 4.7.1 two\x00": {TempFail, smtp.Reply{Code: 451, Enhanced: smtp.Enhanced{4, 7, 1}, Text: "one\ntwo"}},
+		"y550 5.7.1 g\u00fcnstig\x00":         {Reject, smtp.Reply{Code: 550, Enhanced: smtp.Enhanced{5, 7, 1}, Text: "g?nstig"}},
 		"y421 bye\x00":                        {TempFail, smtp.Reply{Code: 421, Text: "bye"}},
 	} {
 		for _, command := range []byte("CHMRTLNBE") {
