@@ -15,7 +15,7 @@ import (
 )
 
 // maxInMemory is how long a converted message is kept in memory; a longer one is in a file.
-const maxInMemory = 1 << 20
+const maxInMemory = 256 << 10
 
 // Content is the message in a form. The caller closes it. The errors are those of mime.Convert, and of reading and writing.
 func Content(message mail.Content, form mime.Form) (mail.Content, error) {

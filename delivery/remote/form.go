@@ -1,9 +1,7 @@
 package remote
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"slices"
 
 	"posthouse/delivery/convert"
@@ -34,7 +32,7 @@ func (d *delivery) prepare(c *conn) (aside []int, f *failure) {
 		o.body, form.SevenBit = mail.Body7Bit, true
 	}
 	if o.utf8 && !c.offered.Has(smtp.SMTPUTF8) { // RFC 6531 §3.6
-		o.utf8, form.ASCIIHeader = false, d.headerNeedsUTF8()
+		o.utf8, form.ASCIIHeader = false, true // of the parts, too
 		aside = d.putAside()
 		if env.From.NeedsUTF8() || len(d.pending) == 0 {
 			d.pending = slices.Concat(d.pending, aside)
@@ -128,21 +126,4 @@ func (d *delivery) dropForms() {
 // addressesNeedUTF8 tells whether an address of the envelope can only travel with SMTPUTF8: RFC 6531 §3.4.
 func (d *delivery) addressesNeedUTF8() bool {
 	return d.task.Envelope.From.NeedsUTF8() || slices.ContainsFunc(d.pending, func(i int) bool { return d.task.Recipients[i].Address.NeedsUTF8() })
-}
-
-// maxHeader is how much of a header is searched for UTF-8; what is longer is taken to have some.
-const maxHeader = 256 << 10
-
-// headerNeedsUTF8 tells whether a header field holds what only SMTPUTF8 lets through: RFC 6531 §3.4.
-func (d *delivery) headerNeedsUTF8() bool {
-	b := make([]byte, min(maxHeader, d.task.Content.Size()))
-	if _, err := d.task.Content.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		return true
-	}
-	if end := bytes.Index(b, []byte("\r\n\r\n")); end >= 0 {
-		b = b[:end]
-	} else if len(b) == maxHeader {
-		return true
-	}
-	return slices.ContainsFunc(b, func(c byte) bool { return c >= 0x80 })
 }
