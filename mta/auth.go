@@ -96,6 +96,7 @@ func (x exchange) next(ctx context.Context, s *session, response []byte) answer 
 	case done:
 		s.becomesUser(x.Account)
 		s.server.metrics.authenticated.add(Attempt{x.Mechanism, "ok"})
+		s.client.Mechanism = x.Mechanism
 		s.log.Info("authenticated", "login", s.account.Login, "mechanism", x.Mechanism)
 		return say(replyAuthOK)
 	}

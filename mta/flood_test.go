@@ -1,7 +1,6 @@
 package mta
 
 import (
-	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -118,8 +117,8 @@ func TestFlood(t *testing.T) {
 			n := stop()
 			slices.Sort(took)
 			worst := took[len(took)-1]
-			t.Log(fmt.Sprintf("%.0f connects a second; %d replies, median %v, p99 %v, worst %v; a newcomer's greeting %v",
-				float64(n)/lasted.Seconds(), len(took), took[len(took)/2], took[len(took)*99/100], worst, welcome))
+			t.Logf("%.0f connects a second; %d replies, median %v, p99 %v, worst %v; a newcomer's greeting %v",
+				float64(n)/lasted.Seconds(), len(took), took[len(took)/2], took[len(took)*99/100], worst, welcome)
 			if worst > honestReply || welcome > honestReply {
 				t.Errorf("an honest client waits %v, a newcomer %v", worst, welcome)
 			}

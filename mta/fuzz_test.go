@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"posthouse/mta/stage"
 )
 
 // script is a connection whose peer has said all it will say; it comes in pieces of a few octets each.
@@ -79,6 +81,9 @@ func fuzzServer(t testing.TB, kind Kind) *Server {
 	o.XClientFrom, o.Queues = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, []string{"south.test"}
 	o.QueuesFor = o.XClientFrom
 	o.Limits = Limits{MessageSize: 1000, HeaderSize: 200, Recipients: 3, Errors: 1000, Junk: 1000, AuthFailures: 1000}
+	o.Admission.Strangers = []string{"helo", "recipient", "loop", "header"}
+	o.Admission.Recipient = 1_000_000
+	o.Admission.Header = stage.Sanity{From: stage.Refuse, EightBit: stage.Defer, Other: stage.Tag}
 	s, err := NewServer(o)
 	if err != nil {
 		t.Fatal(err)

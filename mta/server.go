@@ -75,6 +75,9 @@ func NewServer(o Options) (*Server, error) {
 	if o.TLS != nil {
 		o.TLS = o.TLS.Clone() // session tickets of one server are none of another
 	}
+	if kinds[o.Kind].lmtp { // the server beside us has asked already, and comes as often as there is mail
+		o.Clients, o.Tarpit = nil, Tarpit{}
+	}
 	o.Limits = o.Limits.withDefaults()
 	s := &Server{
 		opts:       o,

@@ -177,9 +177,8 @@ func (s *Milter) Mail(ctx context.Context, m *Message) Verdict {
 	if env.UTF8 {
 		params = append(params, "SMTPUTF8")
 	}
-	macros := milter.Macros{"i": m.Client.Session, "{mail_addr}": env.From.String(), "{auth_authen}": m.Client.Login}
-	if m.Client.Login != "" {
-		macros["{auth_type}"] = "PLAIN" // whichever it was: filters ask whether there was one
+	macros := milter.Macros{
+		"i": m.Client.Session, "{mail_addr}": env.From.String(), "{auth_authen}": m.Client.Login, "{auth_type}": m.Client.Mechanism,
 	}
 	return s.with(ctx, m.Client, func(ctx context.Context, f *conversation) (milter.Answer, error) {
 		return f.session.Mail(ctx, env.From.String(), params, macros)

@@ -81,6 +81,7 @@ type Client struct {
 	HELO          string         // empty: it has not greeted yet
 	TLS           TLS
 	Login         string // of the account, once it has authenticated
+	Mechanism     string // by which it did
 	// TalksFirst waits before the greeting, and tells whether the client says something meanwhile. nil: it cannot be told.
 	TalksFirst func(wait time.Duration) bool
 
