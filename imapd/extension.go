@@ -61,6 +61,7 @@ func extensions(l *Limits) []extension {
 		partialResults(),
 		utf8Accept(),
 		unauthenticate(),
+		compress(),
 	}
 }
 

@@ -19,6 +19,7 @@ type link struct {
 	// beforeRead is called when all input is used up: what has been answered is sent then. Nil: not while another goroutine writes.
 	beforeRead func() error
 	until      time.Time // the end of all reading before authentication; zero afterwards
+	deflated   *deflated // nil: nothing is compressed
 
 	mu      sync.Mutex
 	conn    net.Conn
@@ -65,6 +66,14 @@ func (l *link) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+	if l.deflated != nil {
+		return l.deflated.in.Read(p)
+	}
+	return l.readPlain(p)
+}
+
+// readPlain reads what comes over the connection.
+func (l *link) readPlain(p []byte) (int, error) {
 	conn, err := l.armed()
 	if err != nil {
 		return 0, err
@@ -95,6 +104,14 @@ func (l *link) armed() (net.Conn, error) {
 
 // Write writes; a client that takes nothing ends the session.
 func (l *link) Write(p []byte) (int, error) {
+	if l.deflated != nil {
+		return l.deflated.Write(p)
+	}
+	return l.writePlain(p)
+}
+
+// writePlain writes to the connection.
+func (l *link) writePlain(p []byte) (int, error) {
 	if err := l.conn.SetWriteDeadline(time.Now().Add(l.limits.WriteTime)); err != nil {
 		return 0, err
 	}

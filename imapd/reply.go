@@ -81,6 +81,7 @@ var (
 	errKnown          = bad("Expected a set of numbers")
 	errTwoParts       = bad("PARTIAL goes once, and without ALL")
 	errNotOne         = bad("Expected one message")
+	errCompressed     = no("COMPRESSIONACTIVE", "DEFLATE is active")
 	errDone           = bad("Expected DONE")
 	errItem           = bad("Unknown data item")
 	errKey            = bad("Unknown search key")

@@ -124,16 +124,22 @@ SyncState *
 	sync()
 }
 
-// mutt opens the mailbox, copies all letters into a file, and leaves.
+// mutt opens the mailbox, copies all letters into a file, and leaves; in the clear and compressed.
 func TestMuttReads(t *testing.T) {
+	for _, deflate := range []string{"no", "yes"} {
+		t.Run("deflate="+deflate, func(t *testing.T) { muttReads(t, deflate) })
+	}
+}
+
+func muttReads(t *testing.T, deflate string) {
 	s := withLetters(t, 3)
 	mutt, script, dir := testkit.Peer(t, "mutt"), testkit.Peer(t, "script"), t.TempDir()
 	rc, out := filepath.Join(dir, "muttrc"), filepath.Join(dir, "copied")
 	write(t, rc, fmt.Sprintf(`set ssl_starttls=yes ssl_force_tls=yes ssl_verify_host=no certificate_file=%q copy=no confirmappend=no confirmcreate=no wait_key=no mbox_type=mbox
 set imap_user="alice@house.test" imap_pass="secret" header_cache="" folder=%q
-set imap_authenticators="plain:login"
+set imap_authenticators="plain:login" imap_deflate=%s
 push "<tag-pattern>~A<enter><tag-prefix><copy-message><kill-line>%s<enter><exit>"
-`, s.certificate(), dir, out))
+`, s.certificate(), dir, deflate, out))
 	c := exec.Command(script, "-qec", fmt.Sprintf("%s -n -F %s -f imap://%s/INBOX", mutt, rc, s.imap), "/dev/null")
 	testkit.Start(t, c, "TERM=xterm", "HOME="+dir)
 	testkit.Until(t, "three copies", func() bool {

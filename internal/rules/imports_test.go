@@ -21,7 +21,7 @@ func allowed() map[string]string {
 		// fronts and the mover: no edges among them
 		"mta":      "mta spool directory crypto mail internal/dns internal/limit",
 		"delivery": "delivery spool mailbox directory mail internal/dns internal/limit",
-		"imapd":    "imapd mailbox directory mail internal/limit",
+		"imapd":    "imapd mailbox directory mail internal/limit internal/inflate",
 		"httpd":    "httpd spool mailbox directory mail",
 
 		// owners of state: they do not know each other

@@ -11,6 +11,7 @@ func titles() map[int]string {
 		1870: "SMTP Service Extension for Message Size Declaration",
 		1894: "An Extensible Message Format for Delivery Status Notifications",
 		1939: "Post Office Protocol - Version 3",
+		1951: "DEFLATE Compressed Data Format Specification",
 		1985: "SMTP Service Extension for Remote Message Queue Starting",
 		2033: "Local Mail Transfer Protocol",
 		2034: "SMTP Service Extension for Returning Enhanced Error Codes",

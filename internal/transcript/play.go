@@ -141,6 +141,8 @@ func (p *player) act(st step) error {
 	switch st.arg {
 	case "starttls":
 		return c.startTLS(p.TLS)
+	case "deflate":
+		return c.deflate()
 	case "shutdown":
 		return c.shutdown()
 	case "close":
@@ -148,7 +150,7 @@ func (p *player) act(st step) error {
 		c.close()
 		return nil
 	}
-	return fmt.Errorf("%w: C! knows dial, starttls, shutdown and close", errScript)
+	return fmt.Errorf("%w: C! knows dial, starttls, deflate, shutdown and close", errScript)
 }
 
 // What the server must answer.
