@@ -74,7 +74,8 @@ func TestClosedIsUnavailable(t *testing.T) {
 	}
 }
 
-// Whoever has no account learns so no sooner than who has a wrong password for one: the fastest of several, since a test may be held up.
+// Whoever has no account learns so no sooner than who has a wrong password for one. Without the hash it would take a thousandth; a test
+// may be held up, so that the fastest of several is compared, and generously.
 func TestUnknownNamesTakeAsLong(t *testing.T) {
 	d, err := directory.Open(filepath.Join(t.TempDir(), "directory.db"), directory.Options{
 		Domains: []directory.Domain{{Name: "configured.test"}}, Cost: password.Cost{Memory: 8 << 10, Time: 1},
@@ -99,7 +100,7 @@ func TestUnknownNamesTakeAsLong(t *testing.T) {
 	}
 	known := fastest("alice@configured.test")
 	for _, name := range []string{"nobody@configured.test", "nobody@elsewhere.test", "no address", ""} {
-		if took := fastest(name); took < known/2 || took > 2*known {
+		if took := fastest(name); took < known/10 || took > 10*known {
 			t.Errorf("%q takes %s, an account %s", name, took, known)
 		}
 	}
