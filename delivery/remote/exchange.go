@@ -169,6 +169,9 @@ func (x *exchange) envelope() []step {
 		From: env.From, Size: x.out.content.Size(), Body: x.out.body, UTF8: x.out.utf8, Return: env.Return, EnvID: env.EnvID,
 		RequireTLS: env.TLS == mail.TLSRequired, By: timeLeft(env.By), Priority: env.Priority,
 	}
+	if x.hop.Username != "" { // it is us who are authenticated, and not whose message it is: RFC 4954 §5
+		m.Auth = "<>"
+	}
 	line := m.Append([]byte("MAIL "), c.offered)
 	steps := make([]step, 0, len(x.recipients)+3)
 	steps = append(steps, step{append(line, "\r\n"...), mailTime, x.onMail})

@@ -117,7 +117,8 @@ func TestSmarthost(t *testing.T) {
 	const login = "C: AUTH PLAIN AG5vcnRoAHNlY3JldA==\n"
 	at := " (mail.south.test, 192.0.2.1:587)"
 	for name, c := range map[string]struct{ script, want string }{
-		"good": {strings.Replace(encrypted, "S: 250 PIPELINING", "S: 250-PIPELINING\nS: 250 "+auth, 1) + login + "S: 235 2.7.0 welcome\n" + oneMessage,
+		"good": {strings.Replace(encrypted, "S: 250 PIPELINING", "S: 250-PIPELINING\nS: 250 "+auth, 1) + login + "S: 235 2.7.0 welcome\n" +
+			strings.Replace(oneMessage, "C: MAIL FROM:<alice@north.test>", "C: MAIL FROM:<alice@north.test> AUTH=<>", 1),
 			"delivered 250 2.0.0 taken"},
 		"wrong":        {strings.Replace(encrypted, "PIPELINING", auth, 1) + login + "S: 535 5.7.8 who are you?", "temporary 535 5.7.8 who are you?"},
 		"not offered":  {encrypted, "temporary 451 4.7.0 the host does not offer AUTH PLAIN" + at},

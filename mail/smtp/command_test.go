@@ -133,6 +133,7 @@ func TestParseMailRefuses(t *testing.T) {
 		"FROM:<> HOLDUNTIL=2026-11-20T12:00:00Z HOLDFOR=1": ErrParameter,
 		"FROM:<> MT-PRIORITY=10":                           ErrParameter,
 		"FROM:<> MT-PRIORITY=+1":                           ErrParameter,
+		"FROM:<> MT-PRIORITY=-0":                           ErrParameter,
 		"FROM:<> MT-PRIORITY=--1":                          ErrParameter,
 		"FROM:<> AUTH=a+0D+0A@b":                           ErrParameter,
 		"FROM:<> RET=BOTH":                                 ErrParameter,

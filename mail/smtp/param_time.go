@@ -90,7 +90,7 @@ func showHoldUntil(m Mail) string {
 
 // MT-PRIORITY, RFC 6710 §3.
 func parsePriority(m *Mail, value string) bool {
-	if !isNumber(strings.TrimPrefix(value, "-"), 1) {
+	if !isNumber(strings.TrimPrefix(value, "-"), 1) || value == "-0" {
 		return false
 	}
 	n, err := strconv.ParseInt(value, 10, 8)
