@@ -33,6 +33,7 @@ func TestSyncs(t *testing.T) {
 		if n != want {
 			t.Errorf("%s: %d syncs, want %d", what, n, want)
 		}
+		t.Logf("%s: %d pages written", what, (after["write queue.db-wal"]-before["write queue.db-wal"])/2)
 	}
 	var jobs []Job
 	syncs("Commit", syncsOfCommit, func() { put(t, s, make([]byte, 4096), "bob@south.test") })

@@ -51,74 +51,102 @@ type spot struct {
 	n   int
 }
 
-// busy is what a lane with leased recipients is known by, since its row does not say that these are taken.
-type busy struct {
+// maxIdleLanes bounds the lanes that are remembered though none of their recipients is leased.
+const maxIdleLanes = 32
+
+// lanes are those that were taken from: their rows say that something is due, and these say how much of it is taken. A lane that was
+// worked off is remembered for a while with its row, which then costs the next message there nothing. Writers use them, in their turn.
+type lanes struct {
+	known map[lane]*progress
+	idle  int // of those known
+}
+
+// progress is how far a lane was taken.
+type progress struct {
 	leased int
-	after  spot  // every recipient up to here is leased
+	after  spot  // every recipient up to here is leased, or gone
 	row    int64 // its row's due, or later
 	next   int64 // when the first that is not leased is due, or earlier
 }
 
-// occupy notes that recipients of a lane are taken, the first of them due at first: all up to a spot, after which the next is due at next.
-func (s *SQLite) occupy(l lane, first int64, after spot, next int64) {
-	b := s.busy[l]
-	if b == nil {
-		b = &busy{row: first}
-		s.busy[l] = b
+// took notes that a lane was taken up to a spot, after which the next is due at next. The first that was taken was due at first.
+func (l *lanes) took(from lane, first int64, after spot, next int64) {
+	p := l.known[from]
+	if p == nil {
+		p = &progress{row: first}
+		l.known[from] = p
+		l.idle++
 	}
-	b.after, b.next = after, next
+	p.after, p.next = after, next
 }
 
-// reoccupy takes a vacate back.
-func (s *SQLite) reoccupy(l lane, n int) {
-	b := s.busy[l]
-	if b == nil {
-		b = &busy{row: forever}
-		s.busy[l] = b
+// lease notes that n recipients of a known lane are leased.
+func (l *lanes) lease(from lane, n int) {
+	p := l.known[from]
+	if p.leased == 0 {
+		l.idle--
 	}
-	b.leased += n
-	b.after, b.next = spot{}, 0
+	p.leased += n
 }
 
-// vacate notes that recipients of a lane are leased no more; the last one sets the lane's row right.
-func (s *SQLite) vacate(tx *db.Tx, l lane, n int) error {
-	if !s.forget(l, n) {
-		return nil
-	}
-	return updateDue(tx, l)
-}
-
-// forget is vacate without the row; it tells whether none is leased any more.
-func (s *SQLite) forget(l lane, n int) bool {
-	b := s.busy[l]
-	if b == nil {
+// end notes that n recipients of a lane are leased no more. It tells whether the lane is forgotten: then its row is to be set right.
+func (l *lanes) end(from lane, n int) (forgotten bool) {
+	p := l.known[from]
+	if p.leased -= n; p.leased > 0 {
 		return false
 	}
-	if b.leased -= n; b.leased > 0 {
+	if l.idle < maxIdleLanes {
+		l.idle++
 		return false
 	}
-	delete(s.busy, l)
+	delete(l.known, from)
 	return true
 }
 
-// lookAgain has a lane be looked at from its beginning: something in it was given back.
-func (s *SQLite) lookAgain(l lane) {
-	if b := s.busy[l]; b != nil {
-		b.after, b.next = spot{}, 0
+// undoEnd takes an end back.
+func (l *lanes) undoEnd(from lane, n int) {
+	if l.known[from] == nil {
+		l.took(from, forever, spot{}, 0)
 	}
+	l.lease(from, n)
+	l.lookAgain(from)
+}
+
+// undoLease takes a lease back. The lane's row may be undone with it, and so the lane is not remembered without one.
+func (l *lanes) undoLease(from lane, n int) {
+	p := l.known[from]
+	if p.leased -= n; p.leased == 0 {
+		delete(l.known, from)
+		return
+	}
+	l.lookAgain(from)
+}
+
+// lookAgain has a lane be looked at from its beginning: something in it was given back.
+func (l *lanes) lookAgain(from lane) {
+	if p := l.known[from]; p != nil {
+		p.after, p.next = spot{}, 0
+	}
+}
+
+// isDue notes that something comes due in a lane. It tells whether the lane's row says so already.
+func (l *lanes) isDue(to lane, due int64) (known bool) {
+	p := l.known[to]
+	if p == nil {
+		return false
+	}
+	p.next = min(p.next, due)
+	if due <= p.after.due {
+		p.after = spot{}
+	}
+	return due >= p.row
 }
 
 // markDue has a lane's row say that something is due there at due, or earlier.
 func (s *SQLite) markDue(tx *db.Tx, l lane, due int64) error {
 	s.priorities.add(l.priority)
-	if b := s.busy[l]; b != nil {
-		b.next = min(b.next, due)
-		if due <= b.after.due {
-			b.after = spot{}
-		}
-		if due >= b.row {
-			return nil
-		}
+	if s.lanes.isDue(l, due) {
+		return nil
 	}
 	return prepare(tx.Conn, `INSERT INTO destination(name, priority, due) VALUES(?, ?, ?)
 		ON CONFLICT(name, priority) DO UPDATE SET due = excluded.due WHERE excluded.due < due`).
@@ -152,9 +180,9 @@ func (s *SQLite) nextDue(tx *db.Tx, now int64) (next int64, err error) {
 			next = min(next, due)
 		}
 	}
-	for _, b := range s.busy {
-		if b.next > now {
-			next = min(next, b.next)
+	for _, p := range s.lanes.known {
+		if p.next > now {
+			next = min(next, p.next)
 		}
 	}
 	return next, nil

@@ -74,7 +74,7 @@ func (s *settlement) run(tx *db.Tx) error {
 	if err != nil {
 		return err
 	}
-	last := s.endLease(tx, h)
+	forgotten := s.endLease(tx, h)
 	now := time.Now()
 	events, settled, err := s.settle(places, now)
 	if err != nil {
@@ -89,10 +89,10 @@ func (s *settlement) run(tx *db.Tx) error {
 		}
 	}
 	if len(settled) < len(places) && !h.ended {
-		s.spool.lookAgain(h.lane)
+		s.spool.lanes.lookAgain(h.lane)
 		tx.OnCommit(s.spool.bell.ring)
 	}
-	if s.file, err = s.write(tx, h, settled, events); err != nil || !last {
+	if s.file, err = s.write(tx, h, settled, events); err != nil || !forgotten {
 		return err
 	}
 	return updateDue(tx, h.lane)
@@ -124,15 +124,15 @@ func (s *settlement) places(tx *db.Tx, h *holding) (map[int]Recipient, error) {
 	return nil, ErrLeaseLost
 }
 
-// endLease takes the lease back; it tells whether it was the last of its lane.
-func (s *settlement) endLease(tx *db.Tx, h *holding) (last bool) {
+// endLease takes the lease back; it tells whether its lane is forgotten with it.
+func (s *settlement) endLease(tx *db.Tx, h *holding) (forgotten bool) {
 	s.spool.leases.revoke(h)
 	tx.OnAbort(func() { s.spool.leases.restore(h) })
 	if h.ended {
 		return false
 	}
-	tx.OnAbort(func() { s.spool.reoccupy(h.lane, len(h.recipients)) })
-	return s.spool.forget(h.lane, len(h.recipients))
+	tx.OnAbort(func() { s.spool.lanes.undoEnd(h.lane, len(h.recipients)) })
+	return s.spool.lanes.end(h.lane, len(h.recipients))
 }
 
 // settle applies the outcomes to the places of their recipients.

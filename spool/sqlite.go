@@ -58,8 +58,8 @@ type SQLite struct {
 	failed          atomic.Pointer[error]
 
 	// Only writers touch these, and they take turns.
-	busy       map[lane]*busy // lanes with leased recipients
-	priorities priorities     // those that a ready recipient may have
+	lanes      lanes
+	priorities priorities // those that a ready recipient may have
 
 	stop    context.CancelFunc
 	keepers sync.WaitGroup
@@ -70,7 +70,7 @@ var _ Spool = (*SQLite)(nil)
 // OpenSQLite opens or makes a spool. Leases of an earlier run end, and what a crash left behind is put in order.
 func OpenSQLite(o Options) (*SQLite, error) {
 	o = withDefaults(o)
-	s := &SQLite{opts: o, leases: newLeases(), busy: make(map[lane]*busy), large: path.Join(filepath.ToSlash(o.Dir), largeName)}
+	s := &SQLite{opts: o, leases: newLeases(), lanes: lanes{known: make(map[lane]*progress)}, large: path.Join(filepath.ToSlash(o.Dir), largeName)}
 	if err := s.makeDirectories(); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}

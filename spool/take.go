@@ -88,8 +88,7 @@ func (t *taking) run(tx *db.Tx) error {
 func (t *taking) giveBack() {
 	for _, h := range t.leased {
 		t.spool.leases.revoke(h)
-		t.spool.lookAgain(h.lane)
-		t.spool.forget(h.lane, len(h.recipients))
+		t.spool.lanes.undoLease(h.lane, len(h.recipients))
 	}
 }
 
@@ -114,7 +113,7 @@ func (t *taking) takeAny(p mail.Priority) error {
 		}
 		for _, l := range lanes {
 			n, err := t.takeFrom(l.lane)
-			if err == nil && n == 0 && t.room() > 0 && t.spool.busy[l.lane] == nil {
+			if err == nil && n == 0 && t.room() > 0 && t.spool.lanes.known[l.lane] == nil {
 				err = updateDue(t.tx, l.lane) // its row is not right any more
 			}
 			if err != nil {
@@ -130,22 +129,22 @@ type dueLane struct {
 	due int64
 }
 
-// due is the next lanes to take from: those whose row says so, and the busy ones, which know better. Once taken from, a lane is due
+// due is the next lanes to take from: those whose row says so, and the known ones, which know better. Once taken from, a lane is due
 // later, or the limit is reached.
 func (t *taking) due(p mail.Priority, skip map[string]bool) (lanes []dueLane, err error) {
 	q := prepare(t.tx.Conn, "SELECT name, due FROM destination WHERE priority = ? AND due <= ? ORDER BY due").int(int64(p)).int(t.now)
 	for len(lanes) < t.room() && q.next() {
 		l := lane{q.stmt.ColumnText(0), p}
-		if !skip[l.destination] && t.spool.busy[l] == nil {
+		if !skip[l.destination] && t.spool.lanes.known[l] == nil {
 			lanes = append(lanes, dueLane{l, q.stmt.ColumnInt64(1)})
 		}
 	}
 	if err := q.done(); err != nil {
 		return nil, err
 	}
-	for l, b := range t.spool.busy {
-		if l.priority == p && b.next <= t.now && !skip[l.destination] {
-			lanes = append(lanes, dueLane{l, b.next})
+	for l, known := range t.spool.lanes.known {
+		if l.priority == p && known.next <= t.now && !skip[l.destination] {
+			lanes = append(lanes, dueLane{l, known.next})
 		}
 	}
 	slices.SortStableFunc(lanes, func(a, b dueLane) int {
@@ -160,18 +159,18 @@ func (t *taking) takeFrom(from lane) (int, error) {
 		return 0, nil
 	}
 	var after spot
-	b := t.spool.busy[from]
-	if b != nil {
-		after = b.after
+	known := t.spool.lanes.known[from]
+	if known != nil {
+		after = known.after
 	}
 	jobs, after, next, err := t.collect(from, after)
 	if err != nil {
 		return 0, err
 	}
 	if len(jobs) > 0 {
-		t.spool.occupy(from, nanos(jobs[0].Recipients[0].Due), after, next)
-	} else if b != nil {
-		b.after, b.next = after, next
+		t.spool.lanes.took(from, nanos(jobs[0].Recipients[0].Due), after, next)
+	} else if known != nil {
+		known.after, known.next = after, next
 	}
 	for i := range jobs {
 		if err := t.grant(&jobs[i], from); err != nil {
@@ -221,7 +220,7 @@ func (t *taking) grant(j *Job, from lane) error {
 		j.Recipients[i].State = Leased
 	}
 	t.spool.leases.grant(h)
-	t.spool.busy[from].leased += len(h.recipients)
+	t.spool.lanes.lease(from, len(h.recipients))
 	t.jobs, t.leased = append(t.jobs, *j), append(t.leased, h)
 	job := &t.jobs[len(t.jobs)-1]
 	if k := t.spool.recent.get(h.ID); k != nil {
@@ -262,9 +261,11 @@ func (s *SQLite) ringAtNext(tx *db.Tx, now int64) error {
 // expire makes the recipients of leases that ended ready again.
 func (s *SQLite) expire(tx *db.Tx, now int64) error {
 	for _, h := range s.leases.expire(now) {
-		s.lookAgain(h.lane)
-		if err := s.vacate(tx, h.lane, len(h.recipients)); err != nil {
-			return err
+		forgotten := s.lanes.end(h.lane, len(h.recipients))
+		if s.lanes.lookAgain(h.lane); forgotten {
+			if err := updateDue(tx, h.lane); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
