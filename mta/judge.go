@@ -2,7 +2,6 @@ package mta
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"strings"
@@ -92,7 +91,7 @@ func (s *session) ask(name string, ask func() stage.Verdict) (v stage.Verdict) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.log.Error("stage panicked", "stage", name, "panic", r, "stack", string(debug.Stack()))
-			v = stage.Verdict{Action: stage.Defer, Result: "panic", Detail: fmt.Sprint(r), Reply: replyLocal}
+			v = stage.Verdict{Action: stage.Defer, Result: "panic", Reply: replyLocal}
 		}
 	}()
 	return ask()

@@ -3,12 +3,14 @@ package mta
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"posthouse/internal/dns"
 	"posthouse/internal/testkit"
 	"posthouse/mail"
 	"posthouse/mail/smtp"
@@ -120,6 +122,27 @@ func TestStagesRefuseInEveryPhase(t *testing.T) {
 				checkEmpty(t, o)
 			})
 		}
+	}
+}
+
+// mistaken is a resolver that panics.
+type mistaken struct{ dns.Resolver }
+
+func (mistaken) TXT(context.Context, string) (dns.Answer[string], error) {
+	panic("a resolver's mistake")
+}
+func (mistaken) PTR(context.Context, netip.Addr) (dns.Answer[string], error) {
+	panic("a resolver's mistake")
+}
+
+// A stage that panics beside the session defers as well, and takes nobody down with it.
+func TestStagesPanicBesideTheSession(t *testing.T) {
+	for _, name := range []string{"spf", "iprev"} {
+		o := testOptions(t)
+		o.Resolver, o.Admission.Strangers = mistaken{}, []string{name}
+		_, addr := start(t, o, plain)
+		talk(t, addr, "data", "451 4.3.0 not possible now")
+		checkEmpty(t, o)
 	}
 }
 

@@ -38,17 +38,19 @@ func (s IPRev) Start(ctx context.Context, m *Message) {
 	if m.Client.reverse.result != "" {
 		return
 	}
-	found := make(chan reverse, 1)
-	m.reverse = found
-	m.Go(func() {
+	addr := m.Client.Remote.Addr()
+	m.reverse = promise(m, func() reverse {
 		ctx, cancel := context.WithTimeout(ctx, iprevTime)
 		defer cancel()
-		found <- s.lookUp(ctx, m.Client.Remote.Addr())
+		return s.lookUp(ctx, addr)
 	})
 }
 
 // lookUp is the algorithm of RFC 8601 §3.
 func (s IPRev) lookUp(ctx context.Context, addr netip.Addr) reverse {
+	if !addr.IsValid() {
+		return reverse{result: "permerror"}
+	}
 	names, err := s.Resolver.PTR(ctx, addr)
 	if err != nil {
 		return reverse{result: failure(err)}
@@ -88,8 +90,8 @@ func (s IPRev) found(ctx context.Context, m *Message) reverse {
 	ctx, cancel := beforePolicy(ctx)
 	defer cancel()
 	select {
-	case r := <-m.reverse:
-		if r.result != "temperror" {
+	case r, ok := <-m.reverse:
+		if r = kept(m, r, ok); r.result != "temperror" {
 			m.Client.reverse = r
 		}
 		return r

@@ -24,12 +24,11 @@ func (SPF) Name() string { return "spf" }
 
 // Start is Starter.
 func (s SPF) Start(ctx context.Context, m *Message) {
-	m.started = make(chan spf.Answer, 1)
 	q := s.query(m)
-	m.Go(func() {
+	m.started = promise(m, func() spf.Answer {
 		ctx, cancel := context.WithTimeout(ctx, spfTime)
 		defer cancel()
-		m.started <- spf.Check(ctx, s.Resolver, q)
+		return spf.Check(ctx, s.Resolver, q)
 	})
 }
 
@@ -50,7 +49,8 @@ func (s SPF) Judge(ctx context.Context, m *Message) Verdict {
 	waiting, cancel := beforePolicy(ctx)
 	defer cancel()
 	select {
-	case m.spf = <-m.started:
+	case a, ok := <-m.started:
+		m.spf = kept(m, a, ok)
 	case <-waiting.Done():
 		m.spf = spf.Answer{Result: spf.TempError, Domain: s.query(m).Domain(), Reason: "no answer in time"}
 	}

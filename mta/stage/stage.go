@@ -12,9 +12,11 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-msgauth/authres"
@@ -133,10 +135,47 @@ type Message struct {
 	started chan spf.Answer // what Start of SPF promised; nil: nothing
 	reverse chan reverse    // what Start of IPRev promised; nil: nothing
 	work    sync.WaitGroup
+	crash   atomic.Pointer[crash] // of what was begun beside the session
 }
 
-// Go runs f beside the session; Close waits for it.
-func (m *Message) Go(f func()) { m.work.Go(f) }
+// crash is a panic.
+type crash struct {
+	reason any
+	stack  []byte
+}
+
+// String is for the log.
+func (c *crash) String() string { return fmt.Sprintf("%v\n%s", c.reason, c.stack) }
+
+// Go runs f beside the session; Close waits for it. A panic is kept for the stage that waits for what f was to bring.
+func (m *Message) Go(f func()) {
+	m.work.Go(func() {
+		defer func() {
+			if r := recover(); r != nil {
+				m.crash.CompareAndSwap(nil, &crash{r, debug.Stack()})
+			}
+		}()
+		f()
+	})
+}
+
+// promise runs f beside the session; what it finds comes over the channel, which is closed without if f panics.
+func promise[T any](m *Message, f func() T) chan T {
+	found := make(chan T, 1)
+	m.Go(func() {
+		defer close(found)
+		found <- f()
+	})
+	return found
+}
+
+// kept is what came over the channel of a promise. A panic there is one here, where the session sees to it.
+func kept[T any](m *Message, v T, ok bool) T {
+	if !ok {
+		panic(m.crash.Load())
+	}
+	return v
+}
 
 // Close waits for what was started, which ends with the context it was given, and tells filters that the message is over.
 func (m *Message) Close() {
