@@ -62,6 +62,7 @@ func extensions(l *Limits) []extension {
 		utf8Accept(),
 		unauthenticate(),
 		compress(),
+		preview(),
 	}
 }
 
