@@ -64,7 +64,7 @@ func runAuth(ctx context.Context, s *session, args []byte) answer {
 	name, initial, hasInitial := strings.Cut(string(args), " ")
 	run, err := s.server.opts.Auth.Start(strings.ToUpper(name), s.channel())
 	if err != nil {
-		return say(replyToAuth(err).reply)
+		return say(replyToAuth(err))
 	}
 	x := exchange{run}
 	if !hasInitial {
@@ -95,7 +95,7 @@ func (x exchange) next(ctx context.Context, s *session, response []byte) answer 
 		return say(x.failed(s, err))
 	case done:
 		s.becomesUser(x.Account)
-		s.server.metrics.authenticated.add(Attempt{x.Mechanism, "ok"})
+		s.server.metrics.authenticated.add(Attempt{x.Mechanism, sasl.Outcome(nil)})
 		s.client.Mechanism = x.Mechanism
 		s.log.Info("authenticated", "login", s.account.Login, "mechanism", x.Mechanism)
 		return say(replyAuthOK)
@@ -107,11 +107,11 @@ func (x exchange) next(ctx context.Context, s *session, response []byte) answer 
 func (x exchange) failed(s *session, err error) smtp.Reply {
 	r := replyToAuth(err)
 	s.log.Info("authentication failed", "login", x.Name, "mechanism", x.Mechanism, "err", err)
-	s.server.metrics.authenticated.add(Attempt{x.Mechanism, r.outcome})
-	if r.reply.Permanent() || errors.Is(err, sasl.ErrThrottled) {
+	s.server.metrics.authenticated.add(Attempt{x.Mechanism, sasl.Outcome(err)})
+	if r.Permanent() || errors.Is(err, sasl.ErrThrottled) {
 		s.authFailures++
 	}
-	return r.reply
+	return r
 }
 
 // read waits for the client's response: RFC 4954 §4.

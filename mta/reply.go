@@ -118,26 +118,22 @@ var errorReplies = []struct {
 
 var replyAuthNo = reply(535, smtp.Enhanced{5, 7, 8}, "wrong name or password") // RFC 4954 §6
 
-// authReply is what an error means in the answer to AUTH, and in the metrics.
-type authReply struct {
-	err     error
-	outcome string
-	reply   smtp.Reply
-}
-
-var authUnavailable = authReply{directory.ErrUnavailable, "unavailable", reply(454, smtp.Enhanced{4, 7, 0}, "not possible now, try again later")} // RFC 4954 §6
+var authUnavailable = reply(454, smtp.Enhanced{4, 7, 0}, "not possible now, try again later") // RFC 4954 §6
 
 // authReplies are the errors of an exchange.
-var authReplies = []authReply{
-	{directory.ErrCredentials, "wrong", replyAuthNo},
-	{directory.ErrDisabled, "disabled", reply(525, smtp.Enhanced{5, 7, 13}, "the account is disabled")}, // RFC 5248 §2.4
-	authUnavailable,
-	{sasl.ErrAuthorization, "wrong", replyAuthNo},
-	{sasl.ErrBinding, "intercepted", replyAuthNo},
-	{sasl.ErrThrottled, "throttled", reply(454, smtp.Enhanced{4, 7, 0}, "too many failures, try again later")}, // RFC 4954 §6
-	{sasl.ErrResponse, "malformed", replyNotBase64},
-	{sasl.ErrMechanism, "malformed", replyMechanism},
-	{sasl.ErrUnprotected, "malformed", replyEncrypt},
+var authReplies = []struct {
+	err   error
+	reply smtp.Reply
+}{
+	{directory.ErrCredentials, replyAuthNo},
+	{directory.ErrDisabled, reply(525, smtp.Enhanced{5, 7, 13}, "the account is disabled")}, // RFC 5248 §2.4
+	{directory.ErrUnavailable, authUnavailable},
+	{sasl.ErrAuthorization, replyAuthNo},
+	{sasl.ErrBinding, replyAuthNo},
+	{sasl.ErrThrottled, reply(454, smtp.Enhanced{4, 7, 0}, "too many failures, try again later")}, // RFC 4954 §6
+	{sasl.ErrResponse, replyNotBase64},
+	{sasl.ErrMechanism, replyMechanism},
+	{sasl.ErrUnprotected, replyEncrypt},
 }
 
 // replyTo is the reply to an error: 451 for one that nobody foresaw.
@@ -151,10 +147,10 @@ func replyTo(err error) smtp.Reply {
 }
 
 // replyToAuth is the reply to a failed AUTH: 454 to an error that nobody foresaw.
-func replyToAuth(err error) authReply {
+func replyToAuth(err error) smtp.Reply {
 	for _, r := range authReplies {
 		if errors.Is(err, r.err) {
-			return r
+			return r.reply
 		}
 	}
 	return authUnavailable

@@ -54,7 +54,12 @@ func TestEverySentinelHasItsReply(t *testing.T) {
 				continue
 			}
 			if pkg == "../directory/sasl" {
-				if !slices.ContainsFunc(authReplies, func(r authReply) bool { return errors.Is(err, r.err) }) {
+				if !slices.ContainsFunc(authReplies, func(r struct {
+					err   error
+					reply smtp.Reply
+				}) bool {
+					return errors.Is(err, r.err)
+				}) {
 					t.Errorf("%s has no reply to AUTH", name)
 				}
 				continue
@@ -137,7 +142,7 @@ func TestStorageReplies(t *testing.T) {
 		sasl.ErrResponse:         "501 5.5.2",
 		errors.New("unforeseen"): "454 4.7.0",
 	} {
-		if got := replyToAuth(err).reply.String(); !strings.HasPrefix(got, want+" ") {
+		if got := replyToAuth(err).String(); !strings.HasPrefix(got, want+" ") {
 			t.Errorf("%v: %s, want %s", err, got, want)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"posthouse/delivery"
+	"posthouse/directory/sasl"
 	"posthouse/httpd/metrics"
 	"posthouse/imapd"
 	"posthouse/mta"
@@ -143,7 +144,7 @@ func (h *house) observeIMAP() imapd.Observer {
 	h.imapObserver = imapd.Observer{
 		Connected:     func(refused bool) { connected(word(!refused)) },
 		Ended:         func() { ended() },
-		Authenticated: func(mechanism string, err error) { logins(mechanism, word(err == nil)) },
+		Authenticated: func(mechanism string, err error) { logins(mechanism, sasl.Outcome(err)) },
 		Command:       func(name, status string, took time.Duration) { commands(took, name, status) },
 	}
 	return h.imapObserver

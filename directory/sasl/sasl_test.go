@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -70,6 +72,17 @@ func TestPlainAndLogin(t *testing.T) {
 	}
 	_, err := a.Password(ctx, Channel{Client: home}, "bob@south.test", "posthouse")
 	wants(t, "a password without TLS", err, ErrUnprotected)
+}
+
+func TestOutcome(t *testing.T) {
+	for err, want := range map[error]string{
+		nil: "ok", directory.ErrCredentials: "wrong", fmt.Errorf("x: %w", ErrThrottled): "throttled", directory.ErrUnavailable: "unavailable",
+		errors.New("unforeseen"): "unavailable", ErrBinding: "intercepted", directory.ErrDisabled: "disabled", ErrResponse: "malformed",
+	} {
+		if got := Outcome(err); got != want {
+			t.Errorf("%v: %s, want %s", err, got, want)
+		}
+	}
 }
 
 // After the last word there is none.
