@@ -3,6 +3,8 @@ package mime
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"strings"
 	"testing"
 )
 
@@ -68,5 +70,25 @@ func BenchmarkParseParts(b *testing.B) {
 		if _, err := ParseParts(encoded); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkConvert: octets of the message as it was, in a second.
+func BenchmarkConvert(b *testing.B) {
+	text := "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" + strings.Repeat("Some words, and one of them is жук.\r\n", 30_000)
+	image := "MIME-Version: 1.0\r\nContent-Type: image/x\r\n\r\n" + strings.Repeat("\x00\x01\xfe\xff", 300_000)
+	for name, c := range map[string]struct {
+		message string
+		form    Form
+	}{"as it is": {text, Form{}}, "quoted-printable": {text, Form{SevenBit: true}}, "base64": {image, Form{}}} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(c.message)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := Convert(io.Discard, strings.NewReader(c.message), int64(len(c.message)), c.form); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

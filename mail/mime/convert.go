@@ -308,41 +308,69 @@ func (l *lineWriter) end() error {
 
 // writeQuoted writes quoted-printable: RFC 2045 §6.7. CRLF is a line's end, and a CR or LF alone is not.
 func writeQuoted(w *bufio.Writer, in *bufio.Reader) error {
-	const hex = "0123456789ABCDEF"
-	for n := 0; ; {
+	q := quotedWriter{w: w}
+	for {
 		b, err := in.ReadByte()
-		if err == io.EOF && n > 0 { // the content does not end in a line's end
-			_, err = w.WriteString("=\r\n")
-			return err
-		} else if err == io.EOF {
+		switch {
+		case err == io.EOF && q.n > 0: // the content does not end in a line's end
+			return q.lineEnd("=\r\n")
+		case err == io.EOF:
 			return nil
-		} else if err != nil {
+		case err != nil:
 			return err
-		}
-		next, _ := in.Peek(2)
-		if b == '\r' && len(next) > 0 && next[0] == '\n' {
+		case b == '\r' && startsWith(in, "\n"):
 			_, _ = in.Discard(1)
-			if _, err := w.WriteString("\r\n"); err != nil {
-				return err
-			}
-			n = 0
-			continue
+			err = q.lineEnd("\r\n")
+		case b == ' ' || b == '\t':
+			err = q.octet(b, startsWith(in, "\r\n") || startsWith(in, ""))
+		default: // a line that begins with a hyphen may be taken for a delimiter, where the content's own line did not begin with it
+			err = q.octet(b, b < ' ' || b >= 0x7f || b == '=' || b == '-' && q.n == 0)
 		}
-		word := []byte{b}
-		endsLine := len(next) == 0 || len(next) == 2 && next[0] == '\r' && next[1] == '\n'
-		// A line that begins with a hyphen may be taken for a delimiter, where the content's own line did not begin with it.
-		if b != '\t' && b < ' ' || b == '-' && n == 0 || b >= 0x7f || b == '=' || endsLine && (b == ' ' || b == '\t') {
-			word = []byte{'=', hex[b>>4], hex[b&15]}
-		}
-		if n+len(word) > maxQuoted-1 { // room for the "=" of a soft line break
-			if _, err := w.WriteString("=\r\n"); err != nil {
-				return err
-			}
-			n = 0
-		}
-		n += len(word)
-		if _, err := w.Write(word); err != nil {
+		if err != nil {
 			return err
 		}
 	}
+}
+
+// startsWith tells whether this comes next; nothing: whether nothing does.
+func startsWith(in *bufio.Reader, text string) bool {
+	next, _ := in.Peek(max(1, len(text)))
+	return string(next) == text
+}
+
+// quotedWriter writes lines of quoted-printable.
+type quotedWriter struct {
+	w *bufio.Writer
+	n int // octets of the line so far
+}
+
+func (q *quotedWriter) lineEnd(end string) error {
+	q.n = 0
+	_, err := q.w.WriteString(end)
+	return err
+}
+
+// octet writes one, as it is or as its number, and breaks the line where it would be too long.
+func (q *quotedWriter) octet(b byte, escape bool) error {
+	const hex = "0123456789ABCDEF"
+	width := 1
+	if escape {
+		width = 3
+	}
+	if q.n+width > maxQuoted-1 { // room for the "=" of a soft line break
+		if err := q.lineEnd("=\r\n"); err != nil {
+			return err
+		}
+		escape = escape || b == '-'
+		if escape {
+			width = 3
+		}
+	}
+	q.n += width
+	if !escape {
+		return q.w.WriteByte(b)
+	}
+	_ = q.w.WriteByte('=') // an error stays, and comes with the next
+	_ = q.w.WriteByte(hex[b>>4])
+	return q.w.WriteByte(hex[b&15])
 }
