@@ -80,8 +80,8 @@ func TestNobodyIsRemembered(t *testing.T) {
 
 // Errors are answered late, but only in so many sessions at once; who makes none never waits.
 func TestTarpit(t *testing.T) {
+	o := testOptions(t) // outside, since the directory has goroutines of its own
 	synctest.Test(t, func(t *testing.T) {
-		o := testOptions(t)
 		o.Tarpit = Tarpit{After: 1, Delay: 5 * time.Second, Sessions: 1}
 		s, err := NewServer(o)
 		if err != nil {
