@@ -27,7 +27,7 @@ func authentication() extension {
 
 // channel is the session's connection, as mechanisms see it.
 func (s *session) channel() sasl.Channel {
-	ch := sasl.Channel{Plaintext: s.server.opts.AllowPlaintextAuth, Scope: directory.ScopeIMAP, Client: s.network.Addr()}
+	ch := sasl.Channel{Plaintext: s.server.opts.AllowPlaintextAuth, Scope: directory.ScopeIMAP, Client: addressOf(s.link.conn.RemoteAddr())}
 	if conn, ok := s.link.conn.(*tls.Conn); ok {
 		state := conn.ConnectionState()
 		ch.TLS = &state

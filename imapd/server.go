@@ -235,15 +235,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // networkOf is what sessions are counted by: an IPv4 address or an IPv6 /64, which is what one subscriber has.
-func networkOf(addr net.Addr) netip.Prefix {
+func networkOf(addr net.Addr) netip.Prefix { return limit.Network(addressOf(addr)) }
+
+// addressOf is a client's address; not valid if it has none.
+func addressOf(addr net.Addr) netip.Addr {
 	if addr == nil {
-		return netip.Prefix{}
+		return netip.Addr{}
 	}
 	ap, err := netip.ParseAddrPort(addr.String())
 	if err != nil {
-		return netip.Prefix{}
+		return netip.Addr{}
 	}
-	return limit.Network(ap.Addr())
+	return ap.Addr().Unmap().WithZone("")
 }
 
 // newSessionID names a session in the log.

@@ -77,11 +77,12 @@ type count struct {
 }
 
 // counts are where an attempt counts.
-func (g *guard) counts(o origin, now time.Time) (list []count) {
+func (g *guard) counts(s subject, now time.Time) (list []count) {
+	o := s.origin()
 	if _, ok := g.known.Get(o, func(until time.Time) bool { return now.Before(until) }); ok {
 		return []count{{g.pairs, o}}
 	}
-	if o.network.IsValid() && !slices.ContainsFunc(g.trusted, func(p netip.Prefix) bool { return p.Contains(o.network.Addr()) }) {
+	if o.network.IsValid() && !slices.ContainsFunc(g.trusted, func(p netip.Prefix) bool { return p.Contains(s.client) }) {
 		list = append(list, count{g.clients, origin{network: o.network}})
 	}
 	if o.name != "" {
@@ -94,7 +95,7 @@ func (g *guard) counts(o origin, now time.Time) (list []count) {
 // more guesses than many one after another; what is not a wrong guess is taken back.
 func (g *guard) attempt(s subject, prove func() (directory.Account, error)) (directory.Account, error) {
 	o, now := s.origin(), g.now()
-	counts := g.counts(o, now)
+	counts := g.counts(s, now)
 	undo := func(counts []count) {
 		for _, c := range counts {
 			c.backoff.Undo(c.of)

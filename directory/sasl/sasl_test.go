@@ -251,9 +251,13 @@ func TestClientsThatGuessWait(t *testing.T) {
 
 // A host that everybody comes from is not counted; the names are.
 func TestTrustedNetworks(t *testing.T) {
-	a := New(Options{Directory: open(t), Trusted: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}})
-	for i := range 40 {
-		wants(t, "a guess", guess(a, secure(stranger), strings.Repeat("x", i+1)+"@south.test", "wrong"), directory.ErrCredentials)
+	local := netip.MustParseAddr("::1")
+	a := New(Options{Directory: open(t), Trusted: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.PrefixFrom(local, 128)}})
+	for _, client := range []netip.Addr{stranger, local} {
+		for i := range 40 {
+			name := strings.Repeat("x", i+1) + client.String()[:1] + "@south.test"
+			wants(t, "a guess", guess(a, secure(client), strings.ReplaceAll(name, ":", "c"), "wrong"), directory.ErrCredentials)
+		}
 	}
 	for range 11 {
 		wants(t, "a guess at bob", guess(a, secure(stranger), "bob@south.test", "wrong"), directory.ErrCredentials)

@@ -22,8 +22,8 @@ type Backoff[K comparable] struct {
 }
 
 type failures struct {
-	n    int
-	last time.Time
+	n            int
+	last, before time.Time // of the last attempt that counts, and of the one before
 }
 
 // NewBackoff makes a Backoff for at most so many keys.
@@ -58,16 +58,15 @@ func (b *Backoff[K]) Try(key K, now time.Time) (wait time.Duration) {
 		if wait = b.wait(f, now); wait > 0 {
 			return f
 		}
-		return failures{f.n + 1, now}
+		return failures{f.n + 1, now, f.last}
 	})
 	return wait
 }
 
-// Undo takes an attempt back: it did not fail.
+// Undo takes an attempt back: it did not fail, and nobody has to wait because of it.
 func (b *Backoff[K]) Undo(key K) {
 	b.keys.Update(key, func(f failures) failures {
-		f.n = max(f.n-1, 0)
-		return f
+		return failures{max(f.n-1, 0), f.before, f.before}
 	})
 }
 

@@ -107,6 +107,14 @@ func TestBackoff(t *testing.T) {
 		}
 		b.Undo("b")
 	}
+	for range 4 {
+		b.Try("d", at(0))
+	}
+	b.Try("d", at(time.Second))
+	b.Undo("d")
+	if wait := b.Wait("d", at(time.Second)); wait != 0 {
+		t.Errorf("after a success that had its time, another waits %s", wait)
+	}
 	for range 3 {
 		b.Try("c", at(0))
 	}
