@@ -239,8 +239,10 @@ func TestOrderOfStages(t *testing.T) {
 		want  string
 	}{
 		{[]string{"spf", "dkim", "dmarc"}, ""},
-		{[]string{"dmarc"}, ""}, // it finds nothing, and says so
-		{[]string{"spf", "dmarc", "dkim"}, "dmarc must come after dkim"},
+		{[]string{"spf", "dmarc"}, "dmarc needs dkim before it"}, // it would refuse what only a signature lets pass
+		{[]string{"spf", "dmarc", "dkim"}, "dmarc needs dkim before it"},
+		{[]string{"sign", "milter"}, "sign must come after milter"},
+		{[]string{"milter", "dkim"}, "milter must come after dkim"},
 		{[]string{"spf", "spf"}, "spf is there twice"},
 		{[]string{"magic"}, `"magic" is none of the stages greet, helo`},
 	} {

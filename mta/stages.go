@@ -30,7 +30,8 @@ type Admission struct {
 // maker makes the stages of a name.
 type maker struct {
 	name  string
-	after []string // whose findings it needs, or whose changes it must see
+	needs []string // the stages whose findings it builds upon: they must be there, and before it
+	after []string // those that must be before it if they are there, since it changes what they look at, or must see what they change
 	make  func(o *Options) []stage.Stage
 }
 
@@ -54,7 +55,7 @@ func makers() []maker {
 		{name: "header", make: func(o *Options) []stage.Stage { return []stage.Stage{o.Admission.Header} }},
 		{name: "spf", make: asking(func(o *Options) stage.Stage { return stage.SPF{Resolver: o.Resolver, Hostname: o.Hostname} })},
 		{name: "dkim", make: asking(func(o *Options) stage.Stage { return stage.DKIM{Resolver: o.Resolver} })},
-		{name: "dmarc", after: []string{"spf", "dkim"}, make: asking(func(o *Options) stage.Stage {
+		{name: "dmarc", needs: []string{"spf", "dkim"}, make: asking(func(o *Options) stage.Stage {
 			return stage.DMARC{Resolver: o.Resolver, Monitor: o.MonitorDMARC}
 		})},
 		{name: "originator", make: func(o *Options) []stage.Stage {
@@ -64,7 +65,7 @@ func makers() []maker {
 			return []stage.Stage{stage.Originator{Owners: o.Directory}}
 		}},
 		{name: "clamav", make: func(o *Options) []stage.Stage { return []stage.Stage{o.Admission.ClamAV} }},
-		{name: "milter", after: []string{"dkim"}, make: func(o *Options) []stage.Stage { return o.Admission.milters }},
+		{name: "milter", after: []string{"dkim", "originator"}, make: func(o *Options) []stage.Stage { return o.Admission.milters }},
 		{name: "sign", after: []string{"originator", "milter"}, make: func(o *Options) []stage.Stage {
 			if o.Signer == nil {
 				return nil
@@ -98,6 +99,11 @@ func CheckStages(names []string) error {
 		}
 		if slices.Contains(names[:i], name) {
 			return fmt.Errorf("%w: the stage %s is there twice", ErrOptions, name)
+		}
+		for _, first := range table[m].needs {
+			if !slices.Contains(names[:i], first) {
+				return fmt.Errorf("%w: the stage %s needs %s before it", ErrOptions, name, first)
+			}
 		}
 		for _, first := range table[m].after {
 			if slices.Contains(names[i:], first) {
