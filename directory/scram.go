@@ -20,7 +20,7 @@ import (
 // house is what this directory was made with, once and for all.
 type house struct {
 	// secret keys the salts of SCRAM and the digests of app passwords. The salt of a name is a keyed hash of it: the same whether there
-	// is such an account or not, and the same tomorrow (RFC 5802 §5.1 has it tell nothing).
+	// is such an account or not, and the same tomorrow (RFC 5802 §7 lets a server not tell).
 	secret []byte
 	// iterations are those of every name's: a number of its own would tell an account from an unknown name.
 	iterations int

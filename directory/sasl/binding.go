@@ -35,7 +35,7 @@ func (a *Authenticator) binding(ch *Channel, name string) ([]byte, bool) {
 	return nil, false
 }
 
-// exporter is tls-exporter: RFC 9266 §2. Under TLS 1.2 it can be had only with the extended master secret (§3), without which crypto/tls
+// exporter is tls-exporter: RFC 9266 §2. Under TLS 1.2 it can be had only with the extended master secret (§4.2), without which crypto/tls
 // exports nothing.
 func exporter(_ *Authenticator, ch *Channel) []byte {
 	if ch.TLS == nil {

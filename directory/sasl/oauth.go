@@ -58,7 +58,7 @@ func bearer(pairs string) (token string, ok bool) {
 	for pair := range strings.SplitSeq(pairs, "\x01") {
 		value, found := strings.CutPrefix(pair, "auth=")
 		scheme, rest, _ := strings.Cut(value, " ")
-		if found && strings.EqualFold(scheme, "Bearer") { // RFC 6750 §2.1; the scheme's case is nobody's: RFC 7628 §3.1
+		if found && strings.EqualFold(scheme, "Bearer") { // RFC 6750 §2.1; the names of HTTP's schemes have no case
 			token = strings.TrimSpace(rest)
 		}
 	}
@@ -86,7 +86,7 @@ func (x *Exchange) token(ctx context.Context, token, as string) ([]byte, step, e
 }
 
 // explain tells the client what is wrong with its token, before the exchange fails with its next response, whatever that is: RFC 7628
-// §3.2.2. XOAUTH2 has the words of HTTP.
+// §3.2.2, §3.2.3. XOAUTH2 has the words of HTTP.
 func (x *Exchange) explain(err error) ([]byte, step, error) {
 	words := map[string]string{"status": "invalid_token", "openid-configuration": x.auth.opts.Tokens.Discovery()}
 	if x.Mechanism == "XOAUTH2" {

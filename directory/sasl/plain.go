@@ -17,7 +17,7 @@ func plain(x *Exchange) step {
 	return orAsk(take)
 }
 
-// orAsk is a step for a client that speaks first: one that sent nothing with its command is asked by an empty challenge (RFC 4422 §3.3).
+// orAsk is a step for a client that speaks first: one that sent nothing with its command is asked by an empty challenge (RFC 4422 §3).
 func orAsk(take step) step {
 	return func(ctx context.Context, response []byte) ([]byte, step, error) {
 		if response == nil {

@@ -102,7 +102,7 @@ func mechanisms() []mechanism {
 		{"SCRAM-SHA-1-PLUS", "RFC 5802", sha1PlusOffered, scram(password.SHA1, bound)},
 		{"SCRAM-SHA-1", "RFC 5802", sha1Offered, scram(password.SHA1, unbound)},
 		{"OAUTHBEARER", "RFC 7628", tokensOffered, oauthBearer},
-		{"XOAUTH2", "RFC 7628 §A", tokensOffered, xoauth2},
+		{"XOAUTH2", "of Google, before RFC 7628", tokensOffered, xoauth2},
 		{"PLAIN", "RFC 4616", always, plain},
 		{"LOGIN", "draft-murchison-sasl-login", always, login},
 	}
