@@ -15,7 +15,7 @@ import (
 
 const (
 	maxNames  = 10              // of one address that are looked at, as RFC 7208 §4.6.4 has it for its "ptr"
-	iprevTime = 5 * time.Second // for all lookups
+	iprevTime = 3 * time.Second // for all lookups: what is left of the stages' time is for those that decide
 )
 
 // IPRev checks that the client's address has a name, and that the name has the address: RFC 8601 §3. It begins at the first recipient,
