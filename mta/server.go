@@ -180,18 +180,20 @@ func (s *Server) refuseConn(conn net.Conn, reply []byte) {
 }
 
 func (s *Server) newSession(conn net.Conn) *session {
-	sess := &session{server: s, raw: conn, conn: conn, id: strconv.FormatUint(rand.Uint64(), 36)}
-	if addr, ok := conn.RemoteAddr().(interface{ AddrPort() netip.AddrPort }); ok {
-		ap := addr.AddrPort()
-		sess.peer = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
-	}
-	sess.client = stage.Client{Session: sess.id}
-	if addr, ok := conn.LocalAddr().(interface{ AddrPort() netip.AddrPort }); ok {
-		ap := addr.AddrPort()
-		sess.client.Local = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
-	}
+	sess := &session{server: s, raw: conn, conn: conn, id: strconv.FormatUint(rand.Uint64(), 36), peer: addrPort(conn.RemoteAddr())}
+	sess.client = stage.Client{Session: sess.id, Local: addrPort(conn.LocalAddr())}
 	sess.setRemote(sess.peer)
 	return sess
+}
+
+// addrPort is the address of an end of a connection; zero if it has none.
+func addrPort(a net.Addr) netip.AddrPort {
+	addr, ok := a.(interface{ AddrPort() netip.AddrPort })
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := addr.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 }
 
 // serveConn is one session from its greeting to its end.
