@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"strings"
 	"testing"
@@ -53,7 +54,7 @@ func TestGuessesAreThrottled(t *testing.T) {
 		c := dial(t, addr)
 		c.until("* OK")
 		for range maxFailedLogins - 1 {
-			c.send("a LOGIN dave@south.test wrong\r\n")
+			c.send("a LOGIN dave@south.test " + rand.Text() + "\r\n")
 			c.until("a NO [AUTHENTICATIONFAILED]")
 			if n++; n == 11 {
 				break

@@ -1,6 +1,7 @@
 package mta
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/base64"
 	"strings"
@@ -90,7 +91,7 @@ func TestGuessesAreThrottled(t *testing.T) {
 	c.expect("220 ")
 	c.ask("EHLO client.test", "250 ")
 	for range 11 {
-		c.ask("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00bob@south.test\x00wrong")), "535 5.7.8 ")
+		c.ask("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00bob@south.test\x00"+rand.Text())), "535 5.7.8 ")
 	}
 	_, addr = start(t, o, plain)
 	c = dial(t, addr)

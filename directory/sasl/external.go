@@ -24,11 +24,7 @@ func external(x *Exchange) step {
 		err := directory.ErrCredentials
 		for _, name := range names(&x.channel) {
 			x.Name = name
-			var who directory.Account
-			if who, err = x.account(ctx, name); err != nil {
-				continue
-			}
-			if err = x.admit(who, string(response)); err == nil {
+			if err = x.admitNamed(ctx, name, string(response)); err == nil {
 				return nil, nil, nil
 			}
 		}

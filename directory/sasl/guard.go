@@ -1,6 +1,9 @@
 package sasl
 
 import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"net/netip"
 	"slices"
@@ -23,7 +26,9 @@ const (
 // and each alone makes wait, without a look at the password.
 //
 // An account must not be locked out by strangers who guess at it. So a name and a network that were once right together are acquainted:
-// their attempts count for the two of them only, apart from all others. All of it is forgotten at a restart.
+// their attempts count for the two of them only, apart from all others. Nor must a house be locked out by one of its own programs that
+// has an old password and tries it all day: the same wrong password for the same name is one failure, however often it comes. All of it
+// is forgotten at a restart.
 type guard struct {
 	now     func() time.Time
 	trusted []netip.Prefix
@@ -31,12 +36,18 @@ type guard struct {
 	names   *limit.Backoff[origin]
 	pairs   *limit.Backoff[origin] // of the acquainted
 	known   *lru.Cache[origin, time.Time]
+	key     [32]byte // of tried, which so holds no passwords
+	tried   *lru.Cache[guess, time.Time]
 }
+
+// guess is a name and a wrong password, by a keyed hash.
+type guess [sha256.Size]byte
 
 // subject is who tries to be whom.
 type subject struct {
 	name   string
 	client netip.Addr
+	secret string // a password, where it is told
 }
 
 // origin is a subject as it is counted: either part may be left out.
@@ -47,8 +58,9 @@ type origin struct {
 
 func newGuard(o Options) *guard {
 	backoff := func(p limit.Patience) *limit.Backoff[origin] { return limit.NewBackoff[origin](p, maxSubjects) }
-	return &guard{
-		now: o.Now, trusted: o.Trusted,
+	g := &guard{
+		tried: lru.New[guess, time.Time](maxSubjects),
+		now:   o.Now, trusted: o.Trusted,
 		// Many may share an address, and some of them have a program with an old password.
 		clients: backoff(limit.Patience{Free: 20, First: time.Second, Most: time.Hour, Forget: forgetFailure}),
 		// The longest wait is short: it is what a stranger can do to somebody on a journey. It leaves 288 guesses a day.
@@ -56,6 +68,8 @@ func newGuard(o Options) *guard {
 		pairs: backoff(limit.Patience{Free: 10, First: time.Second, Most: 5 * time.Minute, Forget: forgetFailure}),
 		known: lru.New[origin, time.Time](maxSubjects),
 	}
+	rand.Read(g.key[:])
+	return g
 }
 
 // origin is how a subject is counted; names that are no addresses are all one.
@@ -108,7 +122,7 @@ func (g *guard) attempt(s subject, prove func() (directory.Account, error)) (dir
 		}
 	}
 	who, err := prove()
-	if !errors.Is(err, directory.ErrCredentials) {
+	if !errors.Is(err, directory.ErrCredentials) || g.again(s, now) {
 		undo(counts)
 	}
 	if err == nil && o.name != "" && o.network.IsValid() {
@@ -116,4 +130,17 @@ func (g *guard) attempt(s subject, prove func() (directory.Account, error)) (dir
 		g.pairs.Forget(o)
 	}
 	return who, err
+}
+
+// again tells whether a wrong password was tried before.
+func (g *guard) again(s subject, now time.Time) bool {
+	if s.secret == "" {
+		return false
+	}
+	m := hmac.New(sha256.New, g.key[:])
+	m.Write([]byte(s.origin().name + "\x00" + s.secret))
+	tried := guess(m.Sum(nil))
+	_, again := g.tried.Get(tried, func(until time.Time) bool { return now.Before(until) })
+	g.tried.Put(tried, now.Add(forgetFailure))
+	return again
 }

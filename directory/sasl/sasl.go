@@ -199,7 +199,7 @@ func (x *Exchange) admit(who directory.Account, as string) error {
 // password is the end of every mechanism that sends one.
 func (x *Exchange) password(ctx context.Context, i identities, secret string) error {
 	x.Name = i.name
-	who, err := x.auth.guard.attempt(subject{i.name, x.channel.Client}, func() (directory.Account, error) {
+	who, err := x.auth.guard.attempt(subject{i.name, x.channel.Client, secret}, func() (directory.Account, error) {
 		return x.auth.opts.Directory.Authenticate(ctx, directory.Login{Name: i.name, Password: secret, Scope: x.channel.Scope})
 	})
 	if err != nil {
@@ -222,4 +222,13 @@ func (x *Exchange) account(ctx context.Context, name string) (directory.Account,
 		return directory.Account{}, directory.ErrDisabled
 	}
 	return who, err
+}
+
+// admitNamed finishes an exchange that has proved a name without a password.
+func (x *Exchange) admitNamed(ctx context.Context, name, as string) error {
+	who, err := x.account(ctx, name)
+	if err != nil {
+		return err
+	}
+	return x.admit(who, as)
 }

@@ -2,6 +2,7 @@ package sasl
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -203,11 +204,14 @@ func TestTokens(t *testing.T) {
 	wants(t, "an issuer that cannot be asked", err, directory.ErrUnavailable)
 }
 
-// guess tries to be somebody.
-func guess(a *Authenticator, ch Channel, name, secret string) error {
+// logIn tries to be somebody.
+func logIn(a *Authenticator, ch Channel, name, secret string) error {
 	_, err := a.Password(ctx, ch, name, secret)
 	return err
 }
+
+// guessAt tries to be somebody by a password that is wrong, and another each time.
+func guessAt(a *Authenticator, ch Channel, name string) error { return logIn(a, ch, name, rand.Text()) }
 
 // Whoever guesses waits, and as long for a name that does not exist; the right password does not help meanwhile.
 func TestGuessesWait(t *testing.T) {
@@ -216,14 +220,14 @@ func TestGuessesWait(t *testing.T) {
 		a := New(Options{Directory: open(t), Now: func() time.Time { return now }})
 		var errs []error
 		for i := range 30 { // each from a network of its own, so that only the name counts
-			errs = append(errs, guess(a, secure(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})), name, "wrong"))
+			errs = append(errs, guessAt(a, secure(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})), name))
 		}
 		if first := slices.Index(errs, ErrThrottled); first != 11 {
 			t.Errorf("%s: attempt %d waits first", name, first)
 		}
-		wants(t, name, guess(a, secure(stranger), name, "posthouse"), ErrThrottled)
+		wants(t, name, logIn(a, secure(stranger), name, "posthouse"), ErrThrottled)
 		now = now.Add(time.Second)
-		if err := guess(a, secure(stranger), name, "posthouse"); err == ErrThrottled {
+		if err := logIn(a, secure(stranger), name, "posthouse"); err == ErrThrottled {
 			t.Errorf("%s waits longer than a second", name)
 		}
 	}
@@ -235,18 +239,18 @@ func TestClientsThatGuessWait(t *testing.T) {
 	throttled := 0
 	for i := range 40 {
 		if i == 15 {
-			wants(t, "its own account", guess(a, secure(stranger), "ж@south.test", "posthouse"), nil)
+			wants(t, "its own account", logIn(a, secure(stranger), "ж@south.test", "posthouse"), nil)
 		}
-		if err := guess(a, secure(stranger), strings.Repeat("x", i+1)+"@south.test", "wrong"); err == ErrThrottled {
+		if err := guessAt(a, secure(stranger), strings.Repeat("x", i+1)+"@south.test"); err == ErrThrottled {
 			throttled++
 		}
 	}
 	if throttled != 19 {
 		t.Errorf("%d of 40 guesses had to wait", throttled)
 	}
-	wants(t, "an account that was right there", guess(a, secure(stranger), "ж@south.test", "posthouse"), nil)
-	wants(t, "another from there", guess(a, secure(stranger), "bob@south.test", "posthouse"), ErrThrottled)
-	wants(t, "the same from elsewhere", guess(a, secure(home), "bob@south.test", "posthouse"), nil)
+	wants(t, "an account that was right there", logIn(a, secure(stranger), "ж@south.test", "posthouse"), nil)
+	wants(t, "another from there", logIn(a, secure(stranger), "bob@south.test", "posthouse"), ErrThrottled)
+	wants(t, "the same from elsewhere", logIn(a, secure(home), "bob@south.test", "posthouse"), nil)
 }
 
 // A host that everybody comes from is not counted; the names are.
@@ -256,30 +260,30 @@ func TestTrustedNetworks(t *testing.T) {
 	for _, client := range []netip.Addr{stranger, local} {
 		for i := range 40 {
 			name := strings.Repeat("x", i+1) + client.String()[:1] + "@south.test"
-			wants(t, "a guess", guess(a, secure(client), strings.ReplaceAll(name, ":", "c"), "wrong"), directory.ErrCredentials)
+			wants(t, "a guess", guessAt(a, secure(client), strings.ReplaceAll(name, ":", "c")), directory.ErrCredentials)
 		}
 	}
 	for range 11 {
-		wants(t, "a guess at bob", guess(a, secure(stranger), "bob@south.test", "wrong"), directory.ErrCredentials)
+		wants(t, "a guess at bob", guessAt(a, secure(stranger), "bob@south.test"), directory.ErrCredentials)
 	}
-	wants(t, "bob", guess(a, secure(stranger), "bob@south.test", "posthouse"), ErrThrottled)
+	wants(t, "bob", logIn(a, secure(stranger), "bob@south.test", "posthouse"), ErrThrottled)
 }
 
 // Strangers cannot lock an account out of where it was at home.
 func TestStrangersLockNobodyOut(t *testing.T) {
 	a := New(Options{Directory: open(t)})
-	wants(t, "at home", guess(a, secure(home), "bob@south.test", "posthouse"), nil)
+	wants(t, "at home", logIn(a, secure(home), "bob@south.test", "posthouse"), nil)
 	for range 50 {
-		guess(a, secure(stranger), "bob@south.test", "wrong") //nolint:errcheck // it is wrong
+		guessAt(a, secure(stranger), "bob@south.test") //nolint:errcheck // it is wrong
 	}
-	wants(t, "a stranger who is right", guess(a, secure(stranger), "bob@south.test", "posthouse"), ErrThrottled)
+	wants(t, "a stranger who is right", logIn(a, secure(stranger), "bob@south.test", "posthouse"), ErrThrottled)
 	for range 50 {
-		wants(t, "still at home", guess(a, secure(home), "Bob@South.Test", "posthouse"), nil)
+		wants(t, "still at home", logIn(a, secure(home), "Bob@South.Test", "posthouse"), nil)
 	}
 	for range 11 {
-		guess(a, secure(home), "bob@south.test", "wrong") //nolint:errcheck // it is wrong
+		guessAt(a, secure(home), "bob@south.test") //nolint:errcheck // it is wrong
 	}
-	wants(t, "guesses from home", guess(a, secure(home), "bob@south.test", "posthouse"), ErrThrottled)
+	wants(t, "guesses from home", logIn(a, secure(home), "bob@south.test", "posthouse"), ErrThrottled)
 }
 
 // A thousand guesses at once are no more than as many one after another.
@@ -290,7 +294,7 @@ func TestGuessesAtOnce(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 10 {
-				if guess(a, secure(stranger), "bob@south.test", "wrong") != ErrThrottled {
+				if guessAt(a, secure(stranger), "bob@south.test") != ErrThrottled {
 					looked.Add(1)
 				}
 			}
@@ -302,6 +306,21 @@ func TestGuessesAtOnce(t *testing.T) {
 	}
 }
 
+// A program that has an old password, and tries it all day, is one failure; nobody has to wait for it.
+func TestTheSameWrongPassword(t *testing.T) {
+	a := New(Options{Directory: open(t)})
+	for range 50 {
+		wants(t, "an old password", logIn(a, secure(home), "bob@south.test", "old"), directory.ErrCredentials)
+	}
+	wants(t, "somebody else there", logIn(a, secure(home), "ж@south.test", "posthouse"), nil)
+	wants(t, "the right one", logIn(a, secure(home), "bob@south.test", "posthouse"), nil)
+	for range 10 {
+		wants(t, "a guess", guessAt(a, secure(home), "bob@south.test"), directory.ErrCredentials)
+	}
+	wants(t, "an old password, as the eleventh", logIn(a, secure(home), "bob@south.test", "old"), directory.ErrCredentials)
+	wants(t, "the right one", logIn(a, secure(home), "bob@south.test", "posthouse"), nil)
+}
+
 // What is not the client's fault does not count.
 func TestTroubleIsNoGuess(t *testing.T) {
 	d := open(t)
@@ -310,6 +329,6 @@ func TestTroubleIsNoGuess(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 50 {
-		wants(t, "closed", guess(a, secure(home), "bob@south.test", "posthouse"), directory.ErrUnavailable)
+		wants(t, "closed", logIn(a, secure(home), "bob@south.test", "posthouse"), directory.ErrUnavailable)
 	}
 }
