@@ -228,3 +228,23 @@ func BenchmarkMillion(b *testing.B) {
 	runtime.ReadMemStats(&m)
 	b.Logf("heap in use %d MiB", m.HeapInuse>>20)
 }
+
+// BenchmarkRecipients is accepting a message with one recipient and with ten, at one destination and at ten.
+func BenchmarkRecipients(b *testing.B) {
+	body := make([]byte, 4096)
+	for _, c := range []struct{ recipients, destinations int }{{1, 1}, {10, 1}, {10, 10}} {
+		b.Run(fmt.Sprintf("%d/%d", c.recipients, c.destinations), func(b *testing.B) {
+			s := open(b, Options{})
+			env := benchEnvelope(b)
+			env.To = nil
+			for n := range c.recipients {
+				env.To = append(env.To, mail.Recipient{Address: address(b, fmt.Sprintf("r%d@d%d.test", n, n%c.destinations))})
+			}
+			b.ReportAllocs()
+			cpu := processCPU()
+			b.ResetTimer()
+			spread(b, 64, func() error { return commit(context.Background(), s, env, body) })
+			b.ReportMetric(float64((processCPU()-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
+		})
+	}
+}

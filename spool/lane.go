@@ -52,13 +52,15 @@ type spot struct {
 }
 
 // maxIdleLanes bounds the lanes that are remembered though none of their recipients is leased.
-const maxIdleLanes = 32
+const maxIdleLanes = 64
 
-// lanes are those that were taken from: their rows say that something is due, and these say how much of it is taken. A lane that was
-// worked off is remembered for a while with its row, which then costs the next message there nothing. Writers use them, in their turn.
+// lanes are those that are in use: their rows say that something is due, and these say how much of it is taken. A lane that was worked
+// off is remembered for a while with its row, which then costs the next message there nothing. Writers use them, in their turn.
 type lanes struct {
 	known map[lane]*progress
 	idle  int // of those known
+
+	corrections int // of rows, so far
 }
 
 // progress is how far a lane was taken.
@@ -89,18 +91,34 @@ func (l *lanes) lease(from lane, n int) {
 	p.leased += n
 }
 
-// end notes that n recipients of a lane are leased no more. It tells whether the lane is forgotten: then its row is to be set right.
-func (l *lanes) end(from lane, n int) (forgotten bool) {
+// remember makes a lane known whose row says due. It may be one of several that one transaction, or those that share it, wrote.
+func (l *lanes) remember(to lane, due int64) {
+	if p := l.known[to]; p != nil {
+		p.next = min(p.next, due)
+	} else if l.idle < maxIdleLanes {
+		l.known[to] = &progress{row: due, next: due}
+		l.idle++
+	}
+}
+
+// end notes that n recipients of a lane are leased no more. If that makes too many idle lanes, one is forgotten, whose row is to be set
+// right; it would be by the next Take, but that has nothing else to write.
+func (l *lanes) end(from lane, n int) (forgotten lane, ok bool) {
 	p := l.known[from]
 	if p.leased -= n; p.leased > 0 {
-		return false
+		return lane{}, false
 	}
-	if l.idle < maxIdleLanes {
-		l.idle++
-		return false
+	if l.idle++; l.idle <= maxIdleLanes {
+		return lane{}, false
 	}
-	delete(l.known, from)
-	return true
+	for other, p := range l.known {
+		if p.leased == 0 && other != from {
+			delete(l.known, other)
+			l.idle--
+			return other, true
+		}
+	}
+	return lane{}, false
 }
 
 // undoEnd takes an end back.
@@ -148,13 +166,21 @@ func (s *SQLite) markDue(tx *db.Tx, l lane, due int64) error {
 	if s.lanes.isDue(l, due) {
 		return nil
 	}
-	return prepare(tx.Conn, `INSERT INTO destination(name, priority, due) VALUES(?, ?, ?)
-		ON CONFLICT(name, priority) DO UPDATE SET due = excluded.due WHERE excluded.due < due`).
-		text(l.destination).int(int64(l.priority)).int(due).run()
+	row, _, err := prepare(tx.Conn, `INSERT INTO destination(name, priority, due) VALUES(?, ?, ?)
+		ON CONFLICT(name, priority) DO UPDATE SET due = min(due, excluded.due) RETURNING due`).
+		text(l.destination).int(int64(l.priority)).int(due).number()
+	corrections := s.lanes.corrections
+	tx.OnCommit(func() {
+		if s.lanes.corrections == corrections { // else it may be this row that was changed since
+			s.lanes.remember(l, row)
+		}
+	})
+	return err
 }
 
 // updateDue sets a lane's row to what its first ready recipient says.
-func updateDue(tx *db.Tx, l lane) error {
+func (s *SQLite) updateDue(tx *db.Tx, l lane) error {
+	s.lanes.corrections++
 	due, ok, err := prepare(tx.Conn, `SELECT due FROM recipient INDEXED BY recipient_ready
 		WHERE state = 0 AND destination = +? AND priority = +? ORDER BY due LIMIT 1`).text(l.destination).int(int64(l.priority)).number()
 	if err != nil {

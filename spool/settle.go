@@ -74,7 +74,7 @@ func (s *settlement) run(tx *db.Tx) error {
 	if err != nil {
 		return err
 	}
-	forgotten := s.endLease(tx, h)
+	forgotten, full := s.endLease(tx, h)
 	now := time.Now()
 	events, settled, err := s.settle(places, now)
 	if err != nil {
@@ -92,10 +92,10 @@ func (s *settlement) run(tx *db.Tx) error {
 		s.spool.lanes.lookAgain(h.lane)
 		tx.OnCommit(s.spool.bell.ring)
 	}
-	if s.file, err = s.write(tx, h, settled, events); err != nil || !forgotten {
+	if s.file, err = s.write(tx, h, settled, events); err != nil || !full {
 		return err
 	}
-	return updateDue(tx, h.lane)
+	return s.spool.updateDue(tx, forgotten)
 }
 
 // places are the recipients of the lease as they stand, by number. Of a lease whose time has passed they are those that are ready and
@@ -124,12 +124,12 @@ func (s *settlement) places(tx *db.Tx, h *holding) (map[int]Recipient, error) {
 	return nil, ErrLeaseLost
 }
 
-// endLease takes the lease back; it tells whether its lane is forgotten with it.
-func (s *settlement) endLease(tx *db.Tx, h *holding) (forgotten bool) {
+// endLease takes the lease back; it tells which lane is forgotten with it, if one is.
+func (s *settlement) endLease(tx *db.Tx, h *holding) (forgotten lane, ok bool) {
 	s.spool.leases.revoke(h)
 	tx.OnAbort(func() { s.spool.leases.restore(h) })
 	if h.ended {
-		return false
+		return lane{}, false
 	}
 	tx.OnAbort(func() { s.spool.lanes.undoEnd(h.lane, len(h.recipients)) })
 	return s.spool.lanes.end(h.lane, len(h.recipients))

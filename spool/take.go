@@ -114,7 +114,7 @@ func (t *taking) takeAny(p mail.Priority) error {
 		for _, l := range lanes {
 			n, err := t.takeFrom(l.lane)
 			if err == nil && n == 0 && t.room() > 0 && t.spool.lanes.known[l.lane] == nil {
-				err = updateDue(t.tx, l.lane) // its row is not right any more
+				err = t.spool.updateDue(t.tx, l.lane) // its row is not right any more
 			}
 			if err != nil {
 				return err
@@ -261,9 +261,9 @@ func (s *SQLite) ringAtNext(tx *db.Tx, now int64) error {
 // expire makes the recipients of leases that ended ready again.
 func (s *SQLite) expire(tx *db.Tx, now int64) error {
 	for _, h := range s.leases.expire(now) {
-		forgotten := s.lanes.end(h.lane, len(h.recipients))
-		if s.lanes.lookAgain(h.lane); forgotten {
-			if err := updateDue(tx, h.lane); err != nil {
+		forgotten, full := s.lanes.end(h.lane, len(h.recipients))
+		if s.lanes.lookAgain(h.lane); full {
+			if err := s.updateDue(tx, forgotten); err != nil {
 				return err
 			}
 		}
