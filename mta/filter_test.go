@@ -208,6 +208,23 @@ func TestFilterAddsNobody(t *testing.T) {
 	checkEmpty(t, o)
 }
 
+// A filter that is lost between two messages of a session costs the second one a delay, and is asked about the third.
+func TestFilterComesBack(t *testing.T) {
+	f, o := filtered(t, miltertest.Script{}, stage.Defer)
+	_, addr := start(t, o, plain)
+	c := dial(t, addr)
+	c.begin()
+	f.HangUp()
+	c.ask("RCPT TO:<dave@south.test>", "451 4.3.0 the message cannot be filtered now")
+	c.ask("RSET", "250 ")
+	for _, step := range dialogue[2:] {
+		c.ask(step.line, step.good)
+	}
+	if got := only(t, o.Spool).Verdicts; f.Dialled() != 2 || len(got) != 1 || got[0].Result != "pass" {
+		t.Errorf("%d connections, %+v", f.Dialled(), got)
+	}
+}
+
 // A message after another in a session, one after RSET, one after another greeting: the filter hears each from its sender on.
 func TestFilterHearsEveryMessage(t *testing.T) {
 	f, o := filtered(t, miltertest.Script{}, stage.Defer)

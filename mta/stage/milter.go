@@ -58,9 +58,14 @@ func (c *conversation) close() {
 	}
 }
 
+// endMessage ends what concerns a message. A filter that was lost meanwhile is asked anew about the next one.
 func (c *conversation) endMessage() {
 	c.quarantined = false
-	if c.session != nil {
+	switch {
+	case c.lost:
+		c.close()
+		*c = conversation{}
+	case c.session != nil:
 		c.session.Abort()
 	}
 }
@@ -83,7 +88,7 @@ func (s *Milter) with(ctx context.Context, c *Client, ask func(context.Context, 
 		}
 		c.filters[s] = f
 	}
-	if f.lost { // it stays so: the filter would know the half of it only
+	if f.lost { // for the rest of the message, of which the filter would know the half only
 		return s.withoutFilter("it was lost before")
 	}
 	answer, err := s.catchUp(ctx, c, f)
