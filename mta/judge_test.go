@@ -3,11 +3,13 @@ package mta
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"posthouse/internal/dns"
@@ -123,6 +125,35 @@ func TestStagesRefuseInEveryPhase(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A client that was refused before the greeting does not keep its session for long.
+func TestBarredClientIsSentAway(t *testing.T) {
+	o := testOptions(t) // outside, since the directory has goroutines of its own
+	synctest.Test(t, func(t *testing.T) {
+		s, err := NewServer(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		no := stage.Verdict{Action: stage.Refuse, Result: "no", Reply: reply(550, smtp.Enhanced{5, 7, 1}, "not you")}
+		s.strangers = newList([]stage.Stage{&probe{name: "probe", phase: "connect", verdict: no}})
+		s.metrics.judged.of(s.strangers)
+		ours, theirs := net.Pipe()
+		began := time.Now()
+		s.accept(ours)
+		c := newClient(t, theirs)
+		c.expect("554 ")
+		for range 3 {
+			time.Sleep(9 * time.Second) // the clock of the bubble
+			c.ask("NOOP", "503 ")
+		}
+		c.expect("421 4.4.2 ")
+		if took := time.Since(began); took != barredTime {
+			t.Errorf("it took %v", took)
+		}
+		c.conn.Close()
+		s.Shutdown(t.Context())
+	})
 }
 
 // mistaken is a resolver that panics.

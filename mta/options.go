@@ -115,7 +115,8 @@ const (
 	maxSkip      = 64 << 10 // octets of an endless line that are read away
 	maxOut       = 16 << 10 // octets of replies that wait while more commands are there
 	lingerTime   = time.Second
-	lingerOctets = 256 << 10 // what a client that we hang up on may still have under way
+	barredTime   = 30 * time.Second // for a client that was refused before the greeting to quit: RFC 5321 §3.1
+	lingerOctets = 256 << 10        // what a client that we hang up on may still have under way
 )
 
 func orDefault[T comparable](field *T, value T) {

@@ -41,10 +41,10 @@ type session struct {
 	client  stage.Client      // what the stages see of the session
 	// What they found of the connection, and of the greeting.
 	connected, greeted findings
-	barred             bool     // refused before the greeting: it may only quit
-	late               bool     // the replies that wait do so in the tarpit
-	forwarded          *proxied // where the next message comes from, as a filter said; nil: it said nothing
-	doing              string   // the verb or stage that is at work, for the metrics
+	barred             time.Time // not zero: refused before the greeting, it may only quit, and until then
+	late               bool      // the replies that wait do so in the tarpit
+	forwarded          *proxied  // where the next message comes from, as a filter said; nil: it said nothing
+	doing              string    // the verb or stage that is at work, for the metrics
 	// What was counted: errors and junk since the last message.
 	errors, junk, authFailures int
 	mails                      int // MAIL commands that were good, since the session began
@@ -107,7 +107,7 @@ func (s *session) welcome(ctx context.Context) answer {
 		r.Code = 421
 		return sayAll(r)
 	} else if r.Code != 0 { // RFC 5321 §3.1: it hears 554, and every command but QUIT is answered 503
-		s.barred, r.Code = true, 554
+		s.barred, r.Code = time.Now().Add(barredTime), 554
 		return say(r)
 	}
 	return say(s.greeting())
@@ -137,7 +137,7 @@ func (s *session) next(ctx context.Context) (answer, error) {
 		return unknown(string(word))
 	}
 	s.doing = v.name
-	if s.barred && v.name != "QUIT" {
+	if !s.barred.IsZero() && v.name != "QUIT" {
 		return say(replyBarred), nil
 	}
 	if v.needs&isJunk != 0 {
@@ -166,7 +166,7 @@ func unknown(word string) (answer, error) {
 // command reads a command line.
 func (s *session) command() ([]byte, error) {
 	s.in.rest()
-	s.block, s.until = 0, time.Time{}
+	s.block, s.until = 0, s.barred
 	line, err := s.in.line(smtp.MaxAuthLine)
 	if err == nil && len(line)+2 > smtp.MaxCommandLine && !isAuth(line) {
 		return nil, errLineLong

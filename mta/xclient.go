@@ -138,7 +138,7 @@ func runXClient(ctx context.Context, s *session, args []byte) answer {
 	s.hello = greeting{name: c.helo, extended: c.helo != "" && c.extended}
 	s.becomesUser(account)
 	s.errors, s.junk, s.authFailures = 0, 0, 0
-	s.connected, s.greeted, s.barred = findings{}, findings{}, false
+	s.connected, s.greeted, s.barred = findings{}, findings{}, time.Time{}
 	s.client.HELO, s.client.Login = c.helo, account.Login.String()
 	return s.welcome(ctx)
 }
