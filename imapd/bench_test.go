@@ -189,3 +189,15 @@ func lineDecoder(line string) *wire.Decoder {
 	}
 	return d
 }
+
+func BenchmarkSort(b *testing.B) {
+	s, _ := loggedInSession(b, 10_000)
+	for _, command := range []string{"SORT (DATE) UTF-8 ALL", "SORT (SUBJECT) UTF-8 ALL", "THREAD REFERENCES UTF-8 ALL", "THREAD ORDEREDSUBJECT UTF-8 ALL"} {
+		b.Run(command, func(b *testing.B) {
+			c := parseCommand(b, "a "+command+"\r\n")
+			for b.Loop() {
+				mustRun(b, s, c)
+			}
+		})
+	}
+}

@@ -14,6 +14,8 @@ type extension struct {
 	fetch    []fetchItem
 	fetches  []fetchModifier
 	search   []searchKey
+	sorts    []sortKey
+	threads  []threadAlgorithm
 	returns  []searchOption
 	status   []statusItem
 	selects  []selectParam
@@ -63,6 +65,12 @@ func extensions(l *Limits) []extension {
 		unauthenticate(),
 		compress(),
 		preview(),
+		sorting(),
+		sortDisplay(),
+		eSort(),
+		threading("REFERENCES", byReferences),
+		threading("REFS", byRefs),
+		threading("ORDEREDSUBJECT", byOrderedSubject),
 	}
 }
 
@@ -73,6 +81,8 @@ type table struct {
 	fetch      map[string]fetchItem
 	fetches    map[string]fetchModifier
 	search     map[string]searchKey
+	sorts      map[string]sortKey
+	threads    map[string]threadAlgorithm
 	returns    map[string]searchOption
 	status     map[string]statusItem
 	selects    map[string]selectParam
@@ -93,6 +103,8 @@ func newTable(all []extension) *table {
 	t.fetch = collect(all, func(e extension) []fetchItem { return e.fetch })
 	t.fetches = collect(all, func(e extension) []fetchModifier { return e.fetches })
 	t.search = collect(all, func(e extension) []searchKey { return e.search })
+	t.sorts = collect(all, func(e extension) []sortKey { return e.sorts })
+	t.threads = collect(all, func(e extension) []threadAlgorithm { return e.threads })
 	t.returns = collect(all, func(e extension) []searchOption { return e.returns })
 	t.status = collect(all, func(e extension) []statusItem { return e.status })
 	t.selects = collect(all, func(e extension) []selectParam { return e.selects })

@@ -46,6 +46,7 @@ const (
 	maxSectionDepth  = mime.MaxDepth // part numbers of a section
 	maxFetchItems    = 200           // of one FETCH
 	maxSearchKeys    = 1000          // of one SEARCH
+	maxSortKeys      = 20            // criteria of one SORT
 	maxSearchStrings = 50            // of one SEARCH that are looked for in bodies
 	maxAppends       = 10_000        // messages of one APPEND
 	maxPatterns      = 100           // of one LIST

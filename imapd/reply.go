@@ -82,6 +82,8 @@ var (
 	errTwoParts       = bad("PARTIAL goes once, and without ALL")
 	errNotOne         = bad("Expected one message")
 	errCompressed     = no("COMPRESSIONACTIVE", "DEFLATE is active")
+	errSortKey        = bad("Unknown sort criterion")
+	errAlgorithm      = bad("Unknown threading algorithm")
 	errDone           = bad("Expected DONE")
 	errItem           = bad("Unknown data item")
 	errKey            = bad("Unknown search key")

@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"posthouse/imapd/wire"
@@ -50,6 +51,7 @@ type searchCommand struct {
 	extended bool // RETURN was there: the answer is ESEARCH
 	results  results
 	charset  bool  // CHARSET was there
+	ordered  bool  // it is SORT: what is found keeps its order
 	refusal  error // known when parsing, but of SEARCH itself: it is a NO, and empties "$"
 	part     part
 	program  program
@@ -60,13 +62,18 @@ func parseSearch(p *parser, by numbering) (runner, error) {
 	if !(p.SP() && p.searchReturn(c) && p.searchCharset(c) && p.searchProgram(&c.program) && p.End()) {
 		return nil, p.Err()
 	}
+	return c, c.check()
+}
+
+// check looks at what was decoded as a whole.
+func (c *searchCommand) check() error {
 	if c.part.first != 0 && c.results&resultAll != 0 { // RFC 9394 §3.1
-		return nil, errTwoParts
+		return errTwoParts
 	}
 	if c.program.invalid {
 		c.refusal = errCharset
 	}
-	return c, nil
+	return nil
 }
 
 // searchReturn decodes the result options and the space after them, if there are any.
@@ -88,53 +95,68 @@ func (p *parser) searchReturn(c *searchCommand) bool {
 	}) && p.SP()
 }
 
-// searchCharset decodes the charset and the space after it, if it is there. Only those that RFC 9051 §6.4.4 requires are known.
+// searchCharset decodes the charset and the space after it, if it is there.
 func (p *parser) searchCharset(c *searchCommand) bool {
 	if !p.Word("CHARSET") {
 		return true
 	}
 	c.charset = true
+	return p.SP() && p.charset(c) && p.SP()
+}
+
+// charset decodes a charset. Only those that RFC 9051 §6.4.4 requires are known.
+func (p *parser) charset(c *searchCommand) bool {
 	var charset string
-	if !p.SP() || !p.AString(&charset) {
+	if !p.AString(&charset) {
 		return false
 	}
 	if !strings.EqualFold(charset, "UTF-8") && !strings.EqualFold(charset, "US-ASCII") {
 		c.refusal = errCharset
 	}
-	return p.SP()
+	return true
 }
 
 func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
-	if c.charset && s.dialect.accept {
-		return reply{}, errNoCharset
-	}
-	found, err := selection(nil), c.refusal
-	if err == nil && c.program.modSeqs {
-		err = s.learnModSeqs()
-	}
-	if err == nil {
-		found, err = c.program.run(ctx, s)
-	}
-	if c.results&resultSave != 0 {
-		if err != nil && s.view != nil { // RFC 9051 §6.4.4.1: after NO it is empty.
-			s.view.saved = nil
-		} else if err == nil {
-			s.view.saved = s.view.uids(c.saved(found))
-		}
-	}
+	found, err := c.find(ctx, s)
 	if err != nil {
 		return reply{}, err
 	}
+	c.save(s, c.saved(found))
 	if !c.extended && s.dialect.searchesPlainly() {
 		return reply{}, c.writeNumbers(s, found)
 	}
 	return reply{}, s.write(func(b []byte) []byte { return c.appendResults(b, s, found) })
 }
 
+// find finds the messages. An error empties the variable that SAVE was to fill: RFC 9051 §6.4.4.1.
+func (c *searchCommand) find(ctx context.Context, s *session) (found selection, err error) {
+	if c.charset && s.dialect.accept {
+		return nil, errNoCharset
+	}
+	err = c.refusal
+	if err == nil && c.program.modSeqs {
+		err = s.learnModSeqs()
+	}
+	if err == nil {
+		found, err = c.program.run(ctx, s)
+	}
+	if err != nil && s.view != nil {
+		c.save(s, nil)
+	}
+	return found, err
+}
+
+// save keeps what was found, if it is to be kept.
+func (c *searchCommand) save(s *session, sel selection) {
+	if c.results&resultSave != 0 {
+		s.view.saved = s.view.uids(sel)
+	}
+}
+
 // saved is what SAVE keeps: RFC 9051 §6.4.4.1, table 4.
 func (c *searchCommand) saved(found selection) selection {
 	if c.results&(resultAll|resultCount) != 0 || c.results&(resultMin|resultMax) == 0 && c.part.first == 0 || len(found) == 0 {
-		return found
+		return slices.Clone(found).normal()
 	}
 	var kept selection
 	if c.part.first != 0 { // RFC 9394 §3.2
@@ -147,7 +169,7 @@ func (c *searchCommand) saved(found selection) selection {
 	if c.results&resultMax != 0 {
 		kept = append(kept, span{last, last + 1})
 	}
-	return kept.normal()
+	return slices.Clone(kept).normal()
 }
 
 // writeNumbers is the response of RFC 3501 §7.2.5.
@@ -192,13 +214,13 @@ func (c *searchCommand) appendResults(b []byte, s *session, found selection) []b
 			b = s.view.appendNumber(append(b, " MAX "...), found[len(found)-1].to-1, c.by)
 		}
 		if asked&resultAll != 0 {
-			b = s.view.appendSet(append(b, " ALL "...), found, c.by)
+			b = c.appendFound(append(b, " ALL "...), s.view, found)
 		}
 	}
 	if c.part.first != 0 {
 		b = append(append(append(b, " PARTIAL ("...), c.part.text...), ' ')
 		if some := c.part.of(found); len(some) > 0 {
-			b = s.view.appendSet(b, some, c.by)
+			b = c.appendFound(b, s.view, some)
 		} else {
 			b = append(b, "NIL"...)
 		}
@@ -211,6 +233,14 @@ func (c *searchCommand) appendResults(b []byte, s *session, found selection) []b
 		b = wire.AppendNumber(append(b, " MODSEQ "...), s.view.highest(c.saved(found)))
 	}
 	return append(b, "\r\n"...)
+}
+
+// appendFound writes messages that were found: as a set, or in their order.
+func (c *searchCommand) appendFound(b []byte, v *view, found selection) []byte {
+	if c.ordered {
+		return v.appendInOrder(b, found, c.by)
+	}
+	return v.appendSet(b, found, c.by)
 }
 
 // program is what a message must be, with what it takes to find that out.

@@ -223,6 +223,41 @@ func (v *view) appendSet(b []byte, sel selection, by numbering) []byte {
 	return b
 }
 
+// appendInOrder writes messages in their order, which need not be that of the mailbox: RFC 5267 §3.2.
+func (v *view) appendInOrder(b []byte, sel selection, by numbering) []byte {
+	number := func(pos int) int64 {
+		if by == byUID {
+			return int64(v.told.At(pos).UID)
+		}
+		return int64(pos) + 1
+	}
+	first, last := int64(0), int64(-1) // of the range at hand
+	write := func() {
+		if last < first {
+			return
+		}
+		b = strconv.AppendInt(b, first, 10)
+		if last > first {
+			b = strconv.AppendInt(append(b, ':'), last, 10)
+		}
+	}
+	for _, s := range sel {
+		for pos := s.from; pos < s.to; pos++ {
+			n := number(pos)
+			if n == last+1 && last >= first {
+				last = n
+				continue
+			}
+			if write(); last >= first {
+				b = append(b, ',')
+			}
+			first, last = n, n
+		}
+	}
+	write()
+	return b
+}
+
 // beginFetch begins the data of a message: RFC 9051 §7.5.2.
 func (v *view) beginFetch(b []byte, pos int) []byte {
 	b = append(b, "* "...)

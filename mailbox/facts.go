@@ -31,6 +31,14 @@ var factColumns = [...]struct {
 	{WantEnvelope, "envelope", func(f *Facts, b []byte) error { f.Envelope = b; return nil }},
 	{WantBodyStructure, "structure", func(f *Facts, b []byte) error { f.BodyStructure = b; return nil }},
 	{WantBody, "body", func(f *Facts, b []byte) error { f.Body = b; return nil }},
+	{WantKeys, "keys", func(f *Facts, b []byte) (err error) {
+		if len(b) == 0 {
+			return nil
+		}
+		f.Keys = new(mime.Keys)
+		*f.Keys, err = mime.ParseKeys(b)
+		return err
+	}},
 	{WantParts, "parts", func(f *Facts, b []byte) (err error) { f.Parts, err = mime.ParseParts(b); return err }},
 }
 

@@ -193,6 +193,7 @@ const (
 	WantBodyStructure
 	WantHeader
 	WantParts
+	WantKeys
 )
 
 // Facts is what Stage learnt of a content once and for all. Envelope, Body and BodyStructure are in the parenthesized form of
@@ -205,6 +206,7 @@ type Facts struct {
 	BodyStructure []byte
 	Header        []byte // the whole header with its empty line; nil if over MaxCachedHeader: Open has it
 	Parts         *mime.Part
+	Keys          *mime.Keys // nil if the content was staged before there were any, or its header is over MaxCachedHeader: Open has it
 }
 
 // Mutation is one change, as a value.

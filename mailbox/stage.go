@@ -29,6 +29,7 @@ type staged struct {
 	structure []byte
 	body      []byte
 	parts     []byte
+	keys      []byte // nil: the header is not cached
 	chunks    []chunk // those not yet in the database
 	memory    int64   // octets in chunks
 	stored    bool    // some chunks are in the database
@@ -162,6 +163,10 @@ func (s *stager) finish(ctx context.Context) error {
 	c.structure = mime.AppendBodyStructure(nil, root)
 	c.body = mime.AppendBody(nil, root)
 	c.parts = mime.AppendParts(nil, root)
+	if c.header != nil {
+		keys := mime.KeysOf(c.header)
+		c.keys = mime.AppendKeys(nil, &keys)
+	}
 	chunks := s.account.store.codec.split(s.chunks, s.buf)
 	if s.account.store.staged.Load()+int64(len(s.buf)) > maxStaged {
 		return s.store(ctx, chunks)
@@ -179,9 +184,9 @@ func (s *staged) write(conn *sqlite.Conn, blob BlobID) error {
 	if err != nil {
 		return err
 	}
-	err = execWith(conn, "INSERT INTO facts VALUES(?, ?, ?, ?, ?, ?)", func(st *sqlite.Stmt) {
+	err = execWith(conn, "INSERT INTO facts(blob, size, envelope, structure, body, parts, keys) VALUES(?, ?, ?, ?, ?, ?, ?)", func(st *sqlite.Stmt) {
 		bindInts(st, []int64{int64(blob), s.size})
-		for i, b := range [...][]byte{s.envelope, s.structure, s.body, s.parts} {
+		for i, b := range [...][]byte{s.envelope, s.structure, s.body, s.parts, s.keys} {
 			st.BindBytes(3+i, b)
 		}
 	})

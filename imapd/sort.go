@@ -1,0 +1,202 @@
+package imapd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"posthouse/imapd/wire"
+	"posthouse/mail/mime"
+	"posthouse/mailbox"
+)
+
+// sorting is SORT: RFC 5256.
+func sorting() extension {
+	return extension{
+		name: "SORT", rfc: "RFC 5256",
+		commands: both(command{name: "SORT", rfc: "RFC 5256 §3", in: selected, seqs: byNumbers}, parseSort),
+		sorts: []sortKey{
+			bySort("ARRIVAL", func(a, b *sorted) int { return cmp.Compare(a.message.Internal, b.message.Internal) }),
+			bySort("DATE", func(a, b *sorted) int { return cmp.Compare(a.sent(), b.sent()) }),
+			bySort("SIZE", func(a, b *sorted) int { return cmp.Compare(a.message.Size, b.message.Size) }),
+			byText("SUBJECT", func(k *mime.Keys) string { return k.Subject }),
+			byText("FROM", func(k *mime.Keys) string { return k.From }),
+			byText("TO", func(k *mime.Keys) string { return k.To }),
+			byText("CC", func(k *mime.Keys) string { return k.Cc }),
+		},
+	}
+}
+
+// sortDisplay is SORT=DISPLAY: RFC 5957.
+func sortDisplay() extension {
+	return extension{
+		name: "SORT=DISPLAY", rfc: "RFC 5957",
+		sorts: []sortKey{
+			byText("DISPLAYFROM", func(k *mime.Keys) string { return k.DisplayFrom }),
+			byText("DISPLAYTO", func(k *mime.Keys) string { return k.DisplayTo }),
+		},
+	}
+}
+
+// eSort is ESORT: SORT with the result options of SEARCH, RFC 5267 §3.
+func eSort() extension { return extension{name: "ESORT", rfc: "RFC 5267"} }
+
+// sortKey is a sort criterion by its name.
+type sortKey struct {
+	name    string
+	compare func(a, b *sorted) int
+}
+
+func (k sortKey) label() string { return k.name }
+
+func bySort(name string, compare func(a, b *sorted) int) sortKey { return sortKey{name, compare} }
+
+func byText(name string, text func(*mime.Keys) string) sortKey {
+	return sortKey{name, func(a, b *sorted) int { return strings.Compare(text(a.keys), text(b.keys)) }}
+}
+
+// sorted is a message among those that are put in order.
+type sorted struct {
+	pos     int
+	message *mailbox.Message
+	keys    *mime.Keys
+}
+
+// sent is the sent date, or else the internal one: RFC 5256 §2.2.
+func (m *sorted) sent() int64 {
+	if m.keys.Sent == mime.NoDate {
+		return m.message.Internal
+	}
+	return m.keys.Sent
+}
+
+type sortCommand struct {
+	search  searchCommand
+	by      numbering
+	order   []func(a, b *sorted) int
+	reverse []bool
+}
+
+func parseSort(p *parser, by numbering) (runner, error) {
+	c := &sortCommand{by: by}
+	c.search.by, c.search.ordered = by, true
+	if !(p.SP() && p.searchReturn(&c.search) && p.List1(func() bool { return p.sortCriterion(c) }) && p.SP() && p.charset(&c.search) &&
+		p.SP() && p.searchProgram(&c.search.program) && p.End()) {
+		return nil, p.Err()
+	}
+	return c, c.search.check()
+}
+
+// sortCriterion decodes a sort-criterion.
+func (p *parser) sortCriterion(c *sortCommand) bool {
+	var name string
+	reverse := p.Word("REVERSE")
+	if reverse && !p.SP() || !p.Label(&name) {
+		return false
+	}
+	key, known := p.table.sorts[name]
+	if !known {
+		return p.Refuse(errSortKey)
+	}
+	if len(c.order) >= maxSortKeys {
+		return p.Refuse(errTooMany)
+	}
+	c.order, c.reverse = append(c.order, key.compare), append(c.reverse, reverse)
+	return true
+}
+
+func (c *sortCommand) run(ctx context.Context, s *session) (reply, error) {
+	found, err := c.search.find(ctx, s)
+	if err != nil {
+		return reply{}, err
+	}
+	messages, err := s.withKeys(ctx, found)
+	if err != nil {
+		return reply{}, err
+	}
+	slices.SortFunc(messages, c.compare)
+	order := make(selection, len(messages))
+	for i, m := range messages {
+		order[i] = span{m.pos, m.pos + 1}
+	}
+	c.search.save(s, c.search.saved(order))
+	if c.search.extended {
+		return reply{}, s.write(func(b []byte) []byte { return c.search.appendResults(b, s, order) })
+	}
+	return reply{}, c.write(s, order)
+}
+
+// compare puts two messages in order; the last criterion is always the one's place in the mailbox.
+func (c *sortCommand) compare(a, b sorted) int {
+	for i, compare := range c.order {
+		if n := compare(&a, &b); n != 0 {
+			if c.reverse[i] {
+				return -n
+			}
+			return n
+		}
+	}
+	return cmp.Compare(a.pos, b.pos)
+}
+
+// write is the response of RFC 5256 §4.
+func (c *sortCommand) write(s *session, order selection) error {
+	if err := s.out.WriteString("* SORT"); err != nil {
+		return err
+	}
+	for _, m := range order {
+		if err := s.out.Advance(s.view.appendNumber(append(s.out.Available(), ' '), m.from, c.by)); err != nil {
+			return err
+		}
+	}
+	if c.search.program.modSeqs && len(order) > 0 { // RFC 7162 §3.1.6
+		b := wire.AppendNumber(append(s.out.Available(), " (MODSEQ "...), s.view.highest(c.search.saved(order)))
+		if err := s.out.Advance(append(b, ')')); err != nil {
+			return err
+		}
+	}
+	return s.out.WriteString("\r\n")
+}
+
+// withKeys are the messages of a selection with their keys. One whose content is gone sorts as if it were empty.
+func (s *session) withKeys(ctx context.Context, sel selection) ([]sorted, error) {
+	messages := make([]sorted, 0, sel.len())
+	for k, err := range s.facts(ctx, mailbox.WantKeys, sel) {
+		if err != nil {
+			return nil, err
+		}
+		m := sorted{pos: k.pos, message: k.message, keys: &mime.Keys{Sent: mime.NoDate}}
+		switch {
+		case k.Facts == nil:
+		case k.Keys != nil:
+			m.keys = k.Keys
+		default:
+			if m.keys, err = s.keysOf(ctx, k.Blob); err != nil {
+				return nil, err
+			}
+		}
+		messages = append(messages, m)
+	}
+	return messages, nil
+}
+
+// keysOf are the keys of a message that are not stored.
+func (s *session) keysOf(ctx context.Context, blob mailbox.BlobID) (*mime.Keys, error) {
+	content, err := s.account.Open(ctx, blob)
+	if errors.Is(err, mailbox.ErrNoBlob) {
+		return &mime.Keys{Sent: mime.NoDate}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close() //nolint:errcheck // it was only read
+	header := make([]byte, min(content.Size(), mime.MaxHeader))
+	if _, err := content.ReadAt(header, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	keys := mime.KeysOf(header)
+	return &keys, nil
+}
