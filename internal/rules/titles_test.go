@@ -67,6 +67,7 @@ func titles() map[int]string {
 		4978: "The IMAP COMPRESS Extension",
 		5032: "WITHIN Search Extension to the IMAP Protocol",
 		5034: "The POP3 SASL Authentication Mechanism",
+		5051: "i;unicode-casemap - Simple Unicode Collation Algorithm",
 		5068: "Email Submission Operations: Access and Accountability Requirements",
 		5092: "IMAP URL Scheme",
 		5161: "The IMAP ENABLE Extension",
