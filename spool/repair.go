@@ -12,6 +12,8 @@ import (
 	"slices"
 	"time"
 
+	"zombiezen.com/go/sqlite"
+
 	"posthouse/internal/db"
 	"posthouse/internal/vfs"
 	"posthouse/mail"
@@ -27,6 +29,9 @@ type Salvaged struct {
 // Repair makes a new spool of what is intact in a damaged one, and reports what is not. The old one is read page by page, and left as it
 // is; nobody may have it open. Each row that is whole is taken over, then what does not fit together is taken out.
 func Repair(ctx context.Context, from, to string, report func(trouble string)) (done Salvaged, err error) {
+	if err := db.Inspect(ctx, filepath.Join(from, databaseName), checkTables); errors.Is(err, ErrOldFormat) {
+		return done, err
+	}
 	if err := errors.Join(vfs.OS{}.MkdirAll(filepath.Join(to, largeName)), vfs.OS{}.SyncDir(filepath.Dir(to))); err != nil {
 		return done, fmt.Errorf("spool: %w", err)
 	}
@@ -45,6 +50,15 @@ func Repair(ctx context.Context, from, to string, report func(trouble string)) (
 		}
 	}
 	return r.done, errors.Join(err, d.Close())
+}
+
+// checkTables is checkFormat for a file whose number of the format may be damaged: earlier formats had a table of leases.
+func checkTables(c *sqlite.Conn) error {
+	old, _, err := prepare(c, "SELECT count(*) FROM sqlite_schema WHERE name = 'lease'").number()
+	if err == nil && old > 0 {
+		return ErrOldFormat
+	}
+	return err
 }
 
 type repair struct {

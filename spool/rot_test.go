@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 
 	"posthouse/internal/db"
 	"posthouse/internal/testkit"
@@ -258,4 +259,51 @@ func TestDamagedIsNotOpened(t *testing.T) {
 			t.Errorf("%v: %v", id, err)
 		}
 	}
+}
+
+// TestVerifyComparesTables: rows that are whole, and do not fit together, are found.
+func TestVerifyComparesTables(t *testing.T) {
+	for sql, want := range map[string]string{
+		"DELETE FROM message WHERE id = (SELECT min(id) FROM message)":        "without its message",
+		"DELETE FROM body WHERE message = (SELECT min(id) FROM message)":      "its body has no row",
+		"DELETE FROM recipient WHERE message = (SELECT min(id) FROM message)": "its row is missing",
+		"DELETE FROM destination":                                                           "would not be found",
+		"UPDATE destination SET due = due + 1":                                              "would not be found",
+		"UPDATE destination SET due = due - 1":                                              "",
+		"UPDATE meta SET value = 1 WHERE name = 'next_id'":                                  "may be given again",
+		"UPDATE recipient SET state = 1":                                                    "a state that there is not",
+		"UPDATE recipient SET attempts = 7":                                                 "its checksum is wrong",
+		"UPDATE message SET size = size + 1":                                                "octets, and should have",
+		"INSERT INTO body SELECT 1, prefix, body FROM body LIMIT 1":                         "a body without its message",
+		"UPDATE history SET size = 1":                                                       "a part of its history",
+		"UPDATE once SET key = 'another'":                                                   "the checksum of its name",
+		"INSERT INTO history(message, time, events) VALUES(1, 2, '[]')":                     "",
+		"UPDATE message SET sum = NULL; UPDATE recipient SET sum = NULL WHERE message < 99": "",
+	} {
+		dir := t.TempDir()
+		s := open(t, Options{Dir: dir})
+		if err := commit(t.Context(), s, namedEnvelope(t), []byte("body")); err != nil {
+			t.Fatal(err)
+		}
+		left := put(t, s, []byte("body"), "bob@gone.test")
+		if n, err := s.Change(t.Context(), Filter{ID: left}, Drop); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+		err := s.db.Write(t.Context(), func(tx *db.Tx) error { return sqlitex.ExecuteScript(tx.Conn, sql, nil) })
+		if err != nil {
+			t.Fatal(sql, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(verify(t, dir), "\n"); (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: it says %q, want %q", sql, got, want)
+		}
+	}
+}
+
+func namedEnvelope(t *testing.T) mail.Envelope {
+	env := benchEnvelope(t)
+	env.Once = "a name"
+	return env
 }

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -37,6 +38,12 @@ func TestUpgrade(t *testing.T) {
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if err := Verify(t.Context(), dir, func(string) {}); !errors.Is(err, ErrOldFormat) {
+		t.Errorf("verify: %v", err)
+	}
+	if _, err := Repair(t.Context(), dir, filepath.Join(t.TempDir(), "new"), func(string) {}); !errors.Is(err, ErrOldFormat) {
+		t.Errorf("repair: %v", err)
 	}
 	s := open(t, Options{Dir: dir})
 	jobs, err := s.Take(t.Context(), Want{Limit: 10, Lease: time.Minute})

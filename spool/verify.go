@@ -34,11 +34,7 @@ func Verify(ctx context.Context, dir string, report func(trouble string)) error 
 	}
 	return db.Inspect(ctx, name, func(c *sqlite.Conn) error {
 		v := verifier{ctx, c, path.Join(filepath.ToSlash(dir), largeName), report}
-		version, _, err := prepare(c, "PRAGMA user_version").number()
-		if err == nil && version != int64(len(schema)) {
-			err = ErrOldFormat
-		}
-		if err != nil {
+		if err := checkFormat(c); err != nil {
 			return v.corrupt("", err)
 		}
 		for _, table := range []struct {
@@ -51,6 +47,15 @@ func Verify(ctx context.Context, dir string, report func(trouble string)) error 
 		}
 		return nil
 	})
+}
+
+// checkFormat checks that the tables are those we know.
+func checkFormat(c *sqlite.Conn) error {
+	version, _, err := prepare(c, "PRAGMA user_version").number()
+	if err == nil && version != int64(len(schema)) {
+		return fmt.Errorf("%w (format %d, this program's is %d)", ErrOldFormat, version, len(schema))
+	}
+	return err
 }
 
 // verifier looks at one spool.
