@@ -29,7 +29,7 @@ type staged struct {
 	structure []byte
 	body      []byte
 	parts     []byte
-	keys      []byte // nil: the header is not cached
+	keys      []byte  // nil: the header is not cached
 	chunks    []chunk // those not yet in the database
 	memory    int64   // octets in chunks
 	stored    bool    // some chunks are in the database
