@@ -41,6 +41,10 @@ func TestCrashesOfTheModel(t *testing.T) {
 	for range testkit.CrashRounds(4) {
 		seeds = append(seeds, rand.Uint64())
 	}
+	steps := 1000
+	if testing.Short() {
+		steps = 250
+	}
 	for _, seed := range seeds {
 		t.Logf("seed %d", seed)
 		var faults *faultfs.Faults
@@ -56,7 +60,7 @@ func TestCrashesOfTheModel(t *testing.T) {
 				t.Fatal(err)
 			}
 			return &crashing{s, faults, chance}
-		}, seed, 1000)
+		}, seed, steps)
 		if t.Failed() {
 			t.FailNow()
 		}
