@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -47,10 +48,13 @@ func benchLetter(size int) string {
 }
 
 // benchSessions has clients on loopback connections that send b.N messages, each pipelined as far as SMTP lets it.
-func benchSessions(b *testing.B, o Options, sessions, size int) {
+func benchSessions(b *testing.B, o Options, sessions, size int, to ...string) {
 	_, addr := start(b, o, plain)
 	letter := benchLetter(size)
-	head := []byte("MAIL FROM:<alice@north.test> SIZE=" + fmt.Sprint(len(letter)) + "\r\nRCPT TO:<bob@south.test>\r\nDATA\r\n")
+	if len(to) == 0 {
+		to = []string{"bob@south.test"}
+	}
+	head := []byte("MAIL FROM:<alice@north.test> SIZE=" + fmt.Sprint(len(letter)) + "\r\nRCPT TO:<" + strings.Join(to, ">\r\nRCPT TO:<") + ">\r\nDATA\r\n")
 	data := []byte(letter + ".\r\n")
 	left := atomic.Int64{}
 	left.Store(int64(b.N))
@@ -59,7 +63,7 @@ func benchSessions(b *testing.B, o Options, sessions, size int) {
 	b.SetBytes(int64(len(letter)))
 	b.ResetTimer()
 	for range sessions {
-		go func() { done <- benchClient(addr, head, data, &left) }()
+		go func() { done <- benchClient(addr, head, data, &left, len(to)) }()
 	}
 	for range sessions {
 		if err := <-done; err != nil {
@@ -69,7 +73,7 @@ func benchSessions(b *testing.B, o Options, sessions, size int) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 }
 
-func benchClient(addr string, head, data []byte, left *atomic.Int64) error {
+func benchClient(addr string, head, data []byte, left *atomic.Int64, recipients int) error {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err
@@ -104,10 +108,13 @@ func benchClient(addr string, head, data []byte, left *atomic.Int64) error {
 			return nil
 		}
 		conn.Write(head)
-		for _, code := range []string{"250", "250", "354"} {
-			if err := read(code); err != nil {
+		for range recipients + 1 {
+			if err := read("250"); err != nil {
 				return err
 			}
+		}
+		if err := read("354"); err != nil {
+			return err
 		}
 		conn.Write(data)
 	}
@@ -125,6 +132,21 @@ func BenchmarkIntake(b *testing.B) {
 				benchSessions(b, testOptions(b), sessions, size)
 			})
 		}
+	}
+}
+
+// A recipient after the first is to cost less than a tenth of a message.
+func BenchmarkRecipients(b *testing.B) {
+	for _, n := range []int{1, 10, 100} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			o := testOptions(b)
+			o.RelayFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			var to []string
+			for i := range n {
+				to = append(to, fmt.Sprintf("r%d@sink.test", i))
+			}
+			benchSessions(b, o, 20, 4<<10, to...)
+		})
 	}
 }
 
