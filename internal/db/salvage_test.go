@@ -48,7 +48,7 @@ func TestSalvage(t *testing.T) {
 		}
 	}
 	want := make(map[string]bool)
-	for i, w := range []any{nil, 0, 1, -1, 300, -70_000, 1 << 25, 1 << 40, -1 << 62, 1.5, []byte{}, []byte("octets")} {
+	for i, w := range []any{nil, 0, 1, -1, 300, -70_000, 1 << 25, int64(1 << 40), int64(-1 << 62), 1.5, []byte{}, []byte("octets")} {
 		for j, size := range []int{0, 500, 3000, 4200, 9000, 300_000} {
 			k, text := i*10+j, "row "+strings.Repeat("x", size)
 			exec("INSERT INTO t VALUES(?, ?, ?)", k, text, w)
