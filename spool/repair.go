@@ -22,7 +22,7 @@ import (
 // Salvaged is what Repair saved.
 type Salvaged struct {
 	Messages int `json:"messages"` // that are whole, and in the new spool
-	Lost     int `json:"lost"`     // that are not, each of them reported
+	Lost     int `json:"lost"`     // that are not, each of them reported; a row with a damaged ID counts as one
 	Held     int `json:"held"`     // recipients whose place in the queue was lost: an operator decides
 }
 

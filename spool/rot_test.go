@@ -173,6 +173,8 @@ func TestBitRot(t *testing.T) {
 		switch {
 		case round%5 == 1: // the file's header and the first page
 			at = rand.Int64N(200)
+		case round%5 == 2: // what the header says of pages: their size, octets kept free, their number, the free list
+			at = [...]int64{20, 16, 17, 28, 31, 35}[round/5%6]
 		case round%10 == 0:
 			file, at = filepath.Join(largeName, large[round%len(large)].Name()), rand.Int64N(MaxInlineBody)
 		case round%3 == 0: // the head of a page
@@ -224,7 +226,7 @@ func (k *stock) checkRepair(t *testing.T, damaged, saved string) (lost int) {
 			t.Errorf("%v: gone without a word", id)
 		}
 	}
-	if kept != done.Messages || done.Lost != lost {
+	if kept != done.Messages || done.Lost < lost { // a row whose key was changed is one more that is lost
 		t.Errorf("%d kept, %d lost; it says %+v\n%s", kept, lost, done, strings.Join(reports, "\n"))
 	}
 	return lost

@@ -2,7 +2,6 @@ package db
 
 import (
 	"encoding/binary"
-	"fmt"
 	"io"
 	"iter"
 	"math"
@@ -48,7 +47,7 @@ func Salvage(path string) iter.Seq2[Row, error] {
 }
 
 const (
-	usualPage  = 4096
+	pageSize   = 4096    // of every database of ours, all of which is used: the header, which says so, may be damaged
 	headerSize = 100     // of the file, on page 1
 	maxPayload = 1 << 30 // octets of a row: SQLite's own limit is near
 )
@@ -62,11 +61,9 @@ const (
 
 // pages are those of a database file, newer ones in the WAL instead.
 type pages struct {
-	file   io.ReaderAt
-	size   int // of a page
-	usable int // of it
-	count  uint32
-	newer  map[uint32][]byte
+	file  io.ReaderAt
+	count uint32
+	newer map[uint32][]byte
 }
 
 func readPages(f *os.File, wal string) (*pages, error) {
@@ -74,20 +71,7 @@ func readPages(f *os.File, wal string) (*pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	head := make([]byte, headerSize)
-	if _, err := f.ReadAt(head, 0); err != nil {
-		return nil, fmt.Errorf("%w: its header: %w", ErrCorrupt, err)
-	}
-	p := &pages{file: f, size: int(binary.BigEndian.Uint16(head[16:])), newer: make(map[uint32][]byte)}
-	if p.size == 1 {
-		p.size = 1 << 16
-	}
-	reserved := int(head[20])
-	if p.size < 512 || p.size&(p.size-1) != 0 || p.size-reserved < 480 { // that is damaged too
-		p.size, reserved = usualPage, 0
-	}
-	p.usable = p.size - reserved
-	p.count = uint32(min(info.Size()/int64(p.size), math.MaxUint32))
+	p := &pages{file: f, count: uint32(min(info.Size()/pageSize, math.MaxUint32)), newer: make(map[uint32][]byte)}
 	return p, p.readWAL(wal)
 }
 
@@ -99,8 +83,8 @@ func (p *pages) page(n uint32) []byte {
 	if n == 0 || n > p.count {
 		return nil
 	}
-	b := make([]byte, p.size)
-	if _, err := p.file.ReadAt(b, int64(n-1)*int64(p.size)); err != nil {
+	b := make([]byte, pageSize)
+	if _, err := p.file.ReadAt(b, int64(n-1)*pageSize); err != nil {
 		return nil
 	}
 	return b
@@ -119,7 +103,7 @@ func (p *pages) freeList() map[uint32]bool {
 			break
 		}
 		free[trunk] = true
-		leaves := min(int(binary.BigEndian.Uint32(b[4:])), p.usable/4-2)
+		leaves := min(int(binary.BigEndian.Uint32(b[4:])), pageSize/4-2)
 		for i := range leaves {
 			free[binary.BigEndian.Uint32(b[8+4*i:])] = true
 		}
@@ -146,11 +130,11 @@ func (p *pages) rows(n uint32) (rows []Row) {
 		return nil
 	}
 	for i := range cells {
-		if pointers+2*i+2 > p.usable {
+		if pointers+2*i+2 > pageSize {
 			break
 		}
 		at := int(binary.BigEndian.Uint16(b[pointers+2*i:]))
-		if row, ok := p.cell(b[:p.usable], kind, at); ok {
+		if row, ok := p.cell(b, kind, at); ok {
 			rows = append(rows, row)
 		}
 	}
@@ -164,12 +148,12 @@ func (p *pages) cell(b []byte, kind byte, at int) (row Row, ok bool) {
 		c.skip(4) // the page below it
 	}
 	size := c.varint()
-	most := (p.usable-12)*64/255 - 23
+	most := (pageSize-12)*64/255 - 23
 	if kind == tableLeaf {
 		row.Table, row.Key = true, int64(c.varint())
-		most = p.usable - 35
+		most = pageSize - 35
 	}
-	if c.broken || size > maxPayload || size > uint64(p.count)*uint64(p.size) {
+	if c.broken || size > maxPayload || size > uint64(p.count)*pageSize {
 		return row, false
 	}
 	payload, ok := p.payload(&c, int(size), most)
@@ -184,8 +168,8 @@ func (p *pages) cell(b []byte, kind byte, at int) (row Row, ok bool) {
 func (p *pages) payload(c *cursor, size, most int) ([]byte, bool) {
 	local := size
 	if size > most {
-		least := (p.usable-12)*32/255 - 23
-		if local = least + (size-least)%(p.usable-4); local > most {
+		least := (pageSize-12)*32/255 - 23
+		if local = least + (size-least)%(pageSize-4); local > most {
 			local = least
 		}
 	}
@@ -198,7 +182,7 @@ func (p *pages) payload(c *cursor, size, most int) ([]byte, bool) {
 		if b == nil {
 			return nil, false
 		}
-		payload = append(payload, b[4:4+min(p.usable-4, size-len(payload))]...)
+		payload = append(payload, b[4:4+min(pageSize-4, size-len(payload))]...)
 		next = binary.BigEndian.Uint32(b)
 	}
 	return payload, !c.broken

@@ -48,14 +48,11 @@ func TestSalvage(t *testing.T) {
 		}
 	}
 	want := make(map[string]bool)
-	for i, w := range []any{nil, 0, 1, -1, 300, -70_000, 1 << 25, int64(1 << 40), int64(-1 << 62), 1.5, []byte{}, []byte("octets")} {
+	for i, w := range []any{nil, int64(0), int64(1), int64(-1), int64(300), int64(-70_000), int64(1 << 25), int64(1 << 40), int64(-1 << 62), 1.5, []byte{}, []byte("octets")} {
 		for j, size := range []int{0, 500, 3000, 4200, 9000, 300_000} {
 			k, text := i*10+j, "row "+strings.Repeat("x", size)
 			exec("INSERT INTO t VALUES(?, ?, ?)", k, text, w)
 			exec("INSERT INTO u VALUES(?, ?, ?)", k, text, w)
-			if f, ok := w.(int); ok {
-				w = int64(f)
-			}
 			want[fmt.Sprint(true, k, nil, len(text), []any{w})] = true
 			want[fmt.Sprint(false, 0, k, len(text), []any{w})] = true
 		}

@@ -29,12 +29,12 @@ func (p *pages) readWAL(name string) error {
 	}
 	sum := walSum{order: order}
 	sum.add(b[:24])
-	if !sum.is(b[24:32]) || int(binary.BigEndian.Uint32(b[8:])) != p.size {
+	if !sum.is(b[24:32]) || int(binary.BigEndian.Uint32(b[8:])) != pageSize {
 		return nil
 	}
 	salt, pending := string(b[16:24]), make(map[uint32][]byte)
-	for at := walHeader; at+frameHeader+p.size <= len(b); at += frameHeader + p.size {
-		head, page := b[at:at+frameHeader], b[at+frameHeader:at+frameHeader+p.size]
+	for at := walHeader; at+frameHeader+pageSize <= len(b); at += frameHeader + pageSize {
+		head, page := b[at:at+frameHeader], b[at+frameHeader:at+frameHeader+pageSize]
 		sum.add(head[:8])
 		sum.add(page)
 		if string(head[8:16]) != salt || !sum.is(head[16:24]) {
