@@ -86,12 +86,16 @@ func (c *proxied) readHello(v string) (err error) {
 	return nil
 }
 
-// read takes the words of a command. What the proxy does not know stays as it was.
+// read takes the words of a command. What it does not name stays as it was; a client whose address the proxy does not know has none, and
+// by no means the proxy's, which may be one that we trust.
 func (c *proxied) read(args []byte, names []string) error {
 	all, err := smtp.ParseAttributes(args, names)
 	for _, a := range all {
-		if a.Known == smtp.Known {
+		switch {
+		case a.Known == smtp.Known:
 			err = errors.Join(err, clientAttributes[a.Name](c, a.Value))
+		case a.Name == "ADDR":
+			c.addr, c.port = netip.Addr{}, 0
 		}
 	}
 	return err

@@ -10,7 +10,7 @@ import (
 )
 
 // xforward is XFORWARD, as Postfix documents it in XFORWARD_README: where the next message came from before the filter that hands it on.
-// It says whose the message is, for the log, the trace and who judges it; it gives no rights.
+// It says whose the message is, for the log and the trace: it gives no rights, and who is judged is the filter.
 func xforward() extension {
 	return extension{
 		name:    "XFORWARD",

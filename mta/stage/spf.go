@@ -32,10 +32,11 @@ func (s SPF) Start(ctx context.Context, m *Message) {
 	})
 }
 
+// query asks of the client that is there. Where it says that the message came from (XFORWARD) is for the log: anybody's word could stand there.
 func (s SPF) query(m *Message) spf.Query {
 	return spf.Query{
-		IP:       m.Envelope.Origin.Remote.Addr(),
-		HELO:     m.Envelope.Origin.HELO,
+		IP:       m.Client.Remote.Addr(),
+		HELO:     m.Client.HELO,
 		From:     m.Envelope.From,
 		Receiver: s.Hostname,
 	}
@@ -54,7 +55,7 @@ func (s SPF) Judge(ctx context.Context, m *Message) Verdict {
 	case <-waiting.Done():
 		m.spf = spf.Answer{Result: spf.TempError, Domain: s.query(m).Domain(), Reason: "no answer in time"}
 	}
-	params := map[string]string{"smtp.helo": clean(m.Envelope.Origin.HELO)}
+	params := map[string]string{"smtp.helo": clean(m.Client.HELO)}
 	if !m.Envelope.From.IsNull() {
 		params = map[string]string{"smtp.mailfrom": clean(m.Envelope.From.String())}
 	}

@@ -38,8 +38,9 @@ func message(t testing.TB, from, content string) *Message {
 	m := &Message{
 		Envelope: &mail.Envelope{
 			From:   address(t, from),
-			Origin: mail.Origin{Remote: netip.MustParseAddrPort("192.0.2.1:1000"), HELO: "client.test", Account: "bob"},
+			Origin: mail.Origin{Account: "bob"},
 		},
+		Client:  &Client{Remote: netip.MustParseAddrPort("192.0.2.1:1000"), HELO: "client.test"},
 		Header:  &Header{},
 		Content: strings.NewReader(content),
 		Size:    int64(len(content)),
