@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 
+	"posthouse/mail"
 	"posthouse/mail/smtp"
 	"posthouse/mta/stage"
 	"posthouse/spool"
@@ -27,12 +28,7 @@ func (s *session) admit(ctx context.Context, d *incoming) smtp.Reply {
 		d.draft.Prepend(stage.AppendResults(nil, s.server.opts.Hostname, found.results))
 	}
 	size, recipients := d.draft.Size(), len(env.To)
-	env.Once = s.once(d)
-	if err := s.spend(ctx, env); err != nil {
-		return s.failed(err)
-	}
-	s.keepCopy(d)
-	id, err := d.draft.Commit(ctx)
+	id, err := s.commit(ctx, d)
 	if errors.Is(err, spool.ErrRepeated) { // what was taken before is durable, too
 		s.server.metrics.Repeated.Add(1)
 		s.log.Info("message accepted before", "mid", id, "from", env.From)
@@ -48,4 +44,24 @@ func (s *session) admit(ctx context.Context, d *incoming) smtp.Reply {
 	s.log.LogAttrs(ctx, slog.LevelInfo, "message accepted", slog.String("mid", id.String()), slog.String("from", env.From.String()),
 		slog.Int("recipients", recipients), slog.Int64("octets", size), slog.String("with", env.Origin.Protocol), slog.Any("stages", verdicts(env.Verdicts)))
 	return reply(250, smtp.Enhanced{2, 0, 0}, "accepted as "+id.String())
+}
+
+// commit makes the message durable. One of our user's counts against what may be sent in a day, but not when it comes again: that it was
+// taken is to be heard also by who may send no more today.
+func (s *session) commit(ctx context.Context, d *incoming) (mail.ID, error) {
+	env := d.draft.Envelope()
+	if env.Once = s.once(d); env.Once != "" {
+		id, err := s.server.opts.Spool.Earlier(ctx, env.Once)
+		if err == nil {
+			return id, spool.ErrRepeated
+		}
+		if !errors.Is(err, spool.ErrNotFound) {
+			return 0, err
+		}
+	}
+	if err := s.spend(ctx, env); err != nil {
+		return 0, err
+	}
+	s.keepCopy(d)
+	return d.draft.Commit(ctx)
 }

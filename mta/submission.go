@@ -69,8 +69,9 @@ func (u *submitted) take(f mime.Field) bool {
 	return false
 }
 
-// once is the name of a submission, among all there are: what its sender called it, or its ENVID (RFC 3461 §4.4) with the same message
-// to the same recipients, which clients that know of neither give anew each time. Empty: it has none.
+// once is the name of a submission, among all there are: what its sender called it, or its ENVID (RFC 3461 §4.4) with the same message,
+// which clients that know of neither give anew each time. Empty: it has none. The same recipients belong to both: who has more of them than
+// go in one transaction gives the same message again for the rest (RFC 5321 §4.5.3.1.10).
 func (s *session) once(d *incoming) string {
 	env := d.draft.Envelope()
 	var parts []string
@@ -80,16 +81,16 @@ func (s *session) once(d *incoming) string {
 	case d.submitted.key != "":
 		parts = []string{"key", d.submitted.key}
 	case d.submitted.digest != nil:
-		parts = []string{"envid", env.EnvID, string(d.submitted.digest.Sum(nil)), env.From.String()}
-		to := make([]string, len(env.To))
-		for i := range env.To {
-			to[i] = env.To[i].Address.String()
-		}
-		slices.Sort(to)
-		parts = append(parts, to...)
+		parts = []string{"envid", env.EnvID, string(d.submitted.digest.Sum(nil))}
 	default:
 		return ""
 	}
+	to := make([]string, len(env.To))
+	for i := range env.To {
+		to[i] = env.To[i].Address.String()
+	}
+	slices.Sort(to)
+	parts = append(append(parts, env.From.String()), to...)
 	sum := sha256.New()
 	for _, part := range append([]string{string(s.account.ID)}, parts...) {
 		io.WriteString(sum, part) //nolint:errcheck // a hash has no errors
@@ -98,7 +99,7 @@ func (s *session) once(d *incoming) string {
 	return base64.RawURLEncoding.EncodeToString(sum.Sum(nil))
 }
 
-// spend counts a message of our user's against what may be sent in a day. One that is known afterwards to be sent again has counted, too.
+// spend counts a message of our user's against what may be sent in a day.
 func (s *session) spend(ctx context.Context, env *mail.Envelope) error {
 	if s.account.ID == "" {
 		return nil

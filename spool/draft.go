@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"zombiezen.com/go/sqlite"
+
 	"posthouse/internal/db"
 	"posthouse/internal/vfs"
 	"posthouse/mail"
@@ -247,14 +249,30 @@ func (r *sealed) recall(tx *db.Tx, now time.Time) error {
 	if r.env.Once == "" {
 		return nil
 	}
-	earlier, ok, err := prepare(tx.Conn, "SELECT message FROM once WHERE key = ? AND time > ?").
-		text(r.env.Once).int(now.Add(-r.spool.opts.KeepOnce).UnixNano()).number()
-	if err != nil || ok {
-		r.earlier = mail.ID(earlier)
+	earlier, err := r.spool.earlier(tx.Conn, r.env.Once, now)
+	if !errors.Is(err, ErrNotFound) {
+		r.earlier = earlier
 		return err
 	}
 	return prepare(tx.Conn, "INSERT OR REPLACE INTO once(key, message, time, sum) VALUES(?, ?, ?, ?)").
 		text(r.env.Once).int(int64(r.id)).int(now.UnixNano()).sum(onceSum(r.env.Once, r.id, now.UnixNano())).run()
+}
+
+// Earlier is Spool. Readers see only what is durable.
+func (s *SQLite) Earlier(ctx context.Context, once string) (id mail.ID, err error) {
+	err = s.db.Read(ctx, func(c *sqlite.Conn) (err error) {
+		id, err = s.earlier(c, once, time.Now())
+		return err
+	})
+	return id, translate(err)
+}
+
+func (s *SQLite) earlier(c *sqlite.Conn, once string, now time.Time) (mail.ID, error) {
+	id, ok, err := prepare(c, "SELECT message FROM once WHERE key = ? AND time > ?").text(once).int(now.Add(-s.opts.KeepOnce).UnixNano()).number()
+	if err == nil && !ok {
+		err = ErrNotFound
+	}
+	return mail.ID(id), err
 }
 
 func (r *sealed) insertBody(tx *db.Tx) error {

@@ -35,6 +35,8 @@ var (
 type Spool interface {
 	// Create begins a message. The draft is invisible until its Commit.
 	Create(ctx context.Context, env mail.Envelope) (Draft, error)
+	// Earlier is the message that was made durable under an Envelope.Once within KeepOnce; ErrNotFound: there is none.
+	Earlier(ctx context.Context, once string) (mail.ID, error)
 	// Take leases jobs that are due, at most w.Limit. With no w.Destination it blocks until there is one or ctx ends;
 	// with one it returns at once, maybe with nothing.
 	Take(ctx context.Context, w Want) ([]Job, error)

@@ -112,10 +112,11 @@ func TestAllowance(t *testing.T) {
 		t.Fatal(err)
 	}
 	var errs []error
-	for _, subject := range []string{"first", "second", "third"} {
-		errs = append(errs, p.send("alice@north.test", letter("alice@north.test", "carol@north.test", subject, "?\r\n"), "carol@north.test"))
+	for _, subject := range []string{"first", "second", "second", "third"} { // the second comes again: its answer was not heard
+		text := "X-Idempotency-Key: " + subject + "\r\n" + letter("alice@north.test", "carol@north.test", subject, "?\r\n")
+		errs = append(errs, p.send("alice@north.test", text, "carol@north.test"))
 	}
-	if errs[0] != nil || errs[1] != nil || errs[2] == nil || !strings.Contains(errs[2].Error(), "450") {
+	if errs[0] != nil || errs[1] != nil || errs[2] != nil || errs[3] == nil || !strings.Contains(errs[3].Error(), "450") {
 		t.Errorf("%v", errs)
 	}
 	if err := p.send("carol@north.test", letter("carol@north.test", "alice@north.test", "other", "?\r\n"), "alice@north.test"); err != nil {

@@ -41,7 +41,7 @@ func (h *house) appends(text string, marks mailbox.Flags) bool {
 // own delivers bob's own copy.
 func (h *house) own(id mail.ID, text, bcc string) {
 	h.Helper()
-	env := mail.Envelope{ID: id, From: addr(h, "bob@south.test"), Bcc: bcc}
+	env := mail.Envelope{ID: id, From: addr(h, "bob@south.test"), Bcc: bcc, Origin: mail.Origin{Account: h.accounts["bob"]}}
 	task := hop.Task{Envelope: &env, Content: content{strings.NewReader(text)}}
 	task.Recipients = []mail.Recipient{{Address: addr(h, "bob@south.test"), Own: true}}
 	if r := h.transport.Deliver(h.Context(), hop.Hop{Kind: hop.Local}, task)[0]; r.Status != hop.Delivered || r.Via != "Sent box of bob@south.test" {
@@ -111,5 +111,21 @@ func TestQuarantine(t *testing.T) {
 	}
 	if in, junk := h.inbox("bob"), h.box("bob", "Junk"); len(in) != 0 || len(junk) != 1 || !strings.Contains(junk[0], "Delivered-To: bob@south.test") {
 		t.Errorf("inbox %q, Junk %q", in, junk)
+	}
+}
+
+// A copy whose address has become somebody else's, or an alias that leads out of the house, goes to nobody.
+func TestOwnCopyIsNobodyElses(t *testing.T) {
+	h := newHouse(t)
+	for _, address := range []string{"dave@south.test", "both@south.test"} {
+		env := mail.Envelope{ID: 1, From: addr(h, address), Origin: mail.Origin{Account: h.accounts["bob"]}}
+		task := hop.Task{Envelope: &env, Content: content{strings.NewReader(message)}}
+		task.Recipients = []mail.Recipient{{Address: addr(h, address), Own: true}}
+		if r := h.transport.Deliver(h.Context(), hop.Hop{Kind: hop.Local}, task)[0]; r.Status != hop.Permanent || r.Targets != nil {
+			t.Errorf("%s: %+v", address, r)
+		}
+	}
+	if got := h.box("dave", "Sent"); len(got) != 0 {
+		t.Errorf("dave has sent %q", got)
 	}
 }

@@ -125,7 +125,10 @@ func (t *Transport) attempt(ctx context.Context, task *hop.Task, i int) (hop.Res
 	if err != nil {
 		return hop.Result{}, err
 	}
-	if task.Recipients[i].Own && res.Account != "" {
+	if task.Recipients[i].Own {
+		if res.Account == "" || res.Account != task.Envelope.Origin.Account { // meanwhile it leads elsewhere, where this is nobody's business
+			return hop.Result{}, directory.ErrNoAddress
+		}
 		return t.keep(ctx, task, res)
 	}
 	body, err := strip(task.Content, to)

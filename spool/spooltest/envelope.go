@@ -110,6 +110,8 @@ func once(h *house) {
 	named := func(body string) (mail.ID, error) {
 		return h.commit(body, "a@one.test", func(e *mail.Envelope) { e.Once = "name" })
 	}
+	_, err := h.Earlier(h.Context(), "name")
+	h.wants(err, spool.ErrNotFound)
 	first, err := named("body")
 	h.check(err)
 	for _, body := range []string{"body", strings.Repeat("x", spoolLarge)} {
@@ -131,9 +133,14 @@ func once(h *house) {
 	if id, err := named("body"); id != first || !errors.Is(err, spool.ErrRepeated) {
 		h.Error(id, err)
 	}
+	if id, err := h.Earlier(h.Context(), "name"); id != first || err != nil {
+		h.Error(id, err)
+	}
 	_, err = h.commit("body", "a@one.test", func(e *mail.Envelope) { e.Once = "another" })
 	h.check(err)
 	time.Sleep(5 * time.Hour)
+	_, err = h.Earlier(h.Context(), "name")
+	h.wants(err, spool.ErrNotFound)
 	second, err := named("body")
 	h.check(err)
 	if second == first {
