@@ -162,10 +162,38 @@ func (c *converter) sealed(p *Part, top bool) error {
 	if !t.fits(c.form) {
 		return ErrSealed
 	}
+	if err := c.sealedHeaders(p.Parts); err != nil {
+		return err
+	}
 	if err := c.header(p, c.composite(p), top); err != nil {
 		return err
 	}
 	return c.copy(p.Body)
+}
+
+// sealedHeaders tells whether the headers of parts, and of those inside, may stay as they are: one with UTF-8 needs SMTPUTF8 as that of the
+// message does (RFC 6532 §3).
+func (c *converter) sealedHeaders(parts []*Part) error {
+	if !c.form.ASCIIHeader {
+		return nil
+	}
+	for _, p := range parts {
+		t, err := c.tally(p.Header)
+		if err != nil {
+			return err
+		}
+		if t.high > 0 {
+			return ErrSealed
+		}
+		inside := p.Parts
+		if p.Message != nil {
+			inside = []*Part{p.Message}
+		}
+		if err := c.sealedHeaders(inside); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *converter) copy(s Span) error {

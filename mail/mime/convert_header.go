@@ -3,9 +3,8 @@ package mime
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"io"
-	stdmime "mime"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -128,8 +127,9 @@ func cleanLines(raw []byte) string {
 	return b.String()
 }
 
-// asciiFields says how the fields that are no mere text are written in ASCII, by name in lower case.
-var asciiFields = map[string]func(value []byte) (string, error){
+// asciiFields says how the fields that are no mere text are written in ASCII, by name in lower case; column is how long their first line is
+// so far.
+var asciiFields = map[string]func(value []byte, column int) (string, error){
 	"from": asciiAddresses, "sender": asciiAddresses, "reply-to": asciiAddresses, "to": asciiAddresses, "cc": asciiAddresses, "bcc": asciiAddresses,
 	"resent-from": asciiAddresses, "resent-sender": asciiAddresses, "resent-to": asciiAddresses, "resent-cc": asciiAddresses,
 	"resent-bcc": asciiAddresses, "resent-reply-to": asciiAddresses, "disposition-notification-to": asciiAddresses,
@@ -152,26 +152,52 @@ func asciiField(name string, f Field) (string, error) {
 	if write == nil {
 		write = asciiText
 	}
-	text, err := write(f.Value)
+	text, err := write(f.Value, len(f.Name)+len(": "))
 	return string(f.Name) + ": " + text + "\r\n", err
 }
 
 // asciiText is unstructured text: RFC 2047 §5 (1).
-func asciiText(value []byte) (string, error) {
-	return encodedWords(string(AppendDecoded(nil, AppendUnfolded(nil, value)))), nil
+func asciiText(value []byte, column int) (string, error) {
+	return encodedWords(string(AppendDecoded(nil, AppendUnfolded(nil, value))), column), nil
 }
 
-// encodedWords is text as encoded words, each on a line of its own: RFC 2047 §2. All of base64: that may stand in a phrase too (§5 (3)).
-func encodedWords(text string) string {
-	if utf8.ValidString(text) {
-		return strings.ReplaceAll(stdmime.BEncoding.Encode("utf-8", text), "?= =?", "?=\r\n =?")
+// Limits of RFC 2047 §2, in octets.
+const (
+	maxWord     = 75 // of an encoded word
+	maxWordLine = 76 // of a line that has one
+)
+
+// encodedWords is text as encoded words, each on a line of its own; the first where its line is so long already, if there is room. All of
+// base64: that may stand in a phrase too (RFC 2047 §5 (3)).
+func encodedWords(text string, column int) string {
+	begin, end := "=?utf-8?b?", "?="
+	if !utf8.ValidString(text) {
+		begin = "=?unknown-8bit?b?"
 	}
-	const longest = 36 // octets that fit into one word
-	var words []string
-	for piece := range slices.Chunk([]byte(text), longest) {
-		words = append(words, "=?unknown-8bit?B?"+base64.StdEncoding.EncodeToString(piece)+"?=")
+	var b strings.Builder
+	for text != "" {
+		room := (min(maxWord, maxWordLine-column) - len(begin) - len(end)) / 4 * 3
+		n := wholeRunes(text, room)
+		if n == 0 {
+			b.WriteString("\r\n ")
+			column = 1
+			continue
+		}
+		b.WriteString(begin + base64.StdEncoding.EncodeToString([]byte(text[:n])) + end)
+		text, column = text[n:], maxWordLine
 	}
-	return strings.Join(words, "\r\n ")
+	return b.String()
+}
+
+// wholeRunes is how many octets of s, at most so many, do not end within a character.
+func wholeRunes(s string, most int) int {
+	if most >= len(s) {
+		return len(s)
+	}
+	n := max(most, 0)
+	for ; n > max(most-utf8.UTFMax, 0) && !utf8.RuneStart(s[n]); n-- {
+	}
+	return n
 }
 
 // question has a "?" for every character that is not ASCII.
@@ -185,32 +211,49 @@ func question(s string) string {
 }
 
 // asciiTokens is a field of tokens that no encoding is for, and that only programs and the curious read.
-func asciiTokens(value []byte) (string, error) {
+func asciiTokens(value []byte, _ int) (string, error) {
 	return question(strings.TrimLeft(cleanLines(value), " ")), nil
 }
 
 // asciiParams is a type and its parameters, those that need it as RFC 2231 §4 has them.
-func asciiParams(value []byte) (string, error) {
+func asciiParams(value []byte, _ int) (string, error) {
 	word, rest, _ := bytes.Cut(value, []byte(";"))
-	text := question(string(AppendUnfolded(nil, word)))
+	var b strings.Builder
+	b.WriteString(question(string(AppendUnfolded(nil, word))))
 	for _, p := range readParams(&keeper{left: MaxKept}, append([]byte(";"), rest...)) {
-		text += ";\r\n\t"
-		if isQuotable(p.Value) {
-			text += question(p.Name) + "=" + quote(p.Value)
-			continue
+		if name := question(p.Name); isQuotable(p.Value) && len(p.Value) < maxLine/2-len(name) {
+			b.WriteString(";\r\n\t" + name + "=" + quote(p.Value))
+		} else {
+			writeSections(&b, name, p.Value)
 		}
-		text += question(p.Name) + "*=utf-8''"
-		var b strings.Builder
-		for i := range len(p.Value) {
-			if c := p.Value[i]; isAttributeChar(c) {
-				b.WriteByte(c)
-			} else {
-				b.WriteString("%" + "0123456789ABCDEF"[c>>4:c>>4+1] + "0123456789ABCDEF"[c&15:c&15+1])
-			}
-		}
-		text += b.String()
 	}
-	return text, nil
+	return b.String(), nil
+}
+
+// maxSection is how long an encoded section of a parameter's value is, in octets.
+const maxSection = 50
+
+// writeSections writes a parameter encoded, on as many lines as it takes: RFC 2231 §4.1.
+func writeSections(b *strings.Builder, name, value string) {
+	sections := []string{"utf-8''"}
+	for i := range len(value) {
+		octet := value[i : i+1]
+		if !isAttributeChar(value[i]) {
+			octet = fmt.Sprintf("%%%02X", value[i])
+		}
+		if last := &sections[len(sections)-1]; len(*last)+len(octet) <= maxSection {
+			*last += octet
+		} else {
+			sections = append(sections, octet)
+		}
+	}
+	for i, section := range sections {
+		number := "*"
+		if len(sections) > 1 {
+			number = fmt.Sprintf("*%d*", i)
+		}
+		b.WriteString(";\r\n\t" + name + number + "=" + section)
+	}
 }
 
 // quote is a quoted string: RFC 5322 §3.2.4.
@@ -219,7 +262,7 @@ func quote(s string) string {
 }
 
 // asciiAddresses is a list of addresses with their names as encoded words and their domains as A-labels.
-func asciiAddresses(value []byte) (string, error) {
+func asciiAddresses(value []byte, column int) (string, error) {
 	list := ParseAddresses(value)
 	if len(list) >= MaxAddresses-2 { // there may be more
 		return "", ErrForm
@@ -232,14 +275,15 @@ func asciiAddresses(value []byte) (string, error) {
 		}
 		if i > 0 && a.Group != GroupEnd {
 			b.WriteString("\r\n ")
+			column = 1
 		}
 		switch a.Group {
 		case GroupStart:
-			b.WriteString(asciiPhrase(a.Mailbox) + ":")
+			b.WriteString(asciiPhrase(a.Mailbox, column) + ":")
 		case GroupEnd:
 			b.WriteByte(';')
 		case NoGroup:
-			text, err := asciiMailbox(a)
+			text, err := asciiMailbox(a, column)
 			if err != nil {
 				return "", err
 			}
@@ -250,7 +294,7 @@ func asciiAddresses(value []byte) (string, error) {
 }
 
 // asciiMailbox is one address. A local part has no form in ASCII: RFC 6531 §3.6.
-func asciiMailbox(a Address) (string, error) {
+func asciiMailbox(a Address, column int) (string, error) {
 	if !isASCII([]byte(a.Mailbox)) {
 		return "", ErrAddress
 	}
@@ -271,18 +315,22 @@ func asciiMailbox(a Address) (string, error) {
 	case a.Name == "":
 		return "<" + local + "@" + host + ">", nil
 	}
-	return asciiPhrase(a.Name) + " <" + local + "@" + host + ">", nil
+	phrase, address := asciiPhrase(a.Name, column), " <"+local+"@"+host+">"
+	if line := phrase[strings.LastIndexByte(phrase, '\n')+1:]; column+len(line)+len(address) >= maxWordLine { // and perhaps a comma
+		address = "\r\n" + address
+	}
+	return phrase + address, nil
 }
 
 const atext = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~"
 
 // asciiPhrase is the name of somebody, or of a group: RFC 2047 §5 (3).
-func asciiPhrase(name string) string {
+func asciiPhrase(name string, column int) string {
 	decoded := string(AppendDecoded(nil, []byte(name)))
-	if isQuotable(decoded) {
+	if isQuotable(decoded) && len(decoded) < maxWordLine {
 		return quote(decoded)
 	}
-	return encodedWords(decoded)
+	return encodedWords(decoded, column)
 }
 
 func isASCII(b []byte) bool {
