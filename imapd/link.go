@@ -66,23 +66,24 @@ func (l *link) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+	read := l.readPlain
 	if l.deflated != nil {
-		return l.deflated.in.Read(p)
+		read = l.deflated.in.Read
 	}
-	return l.readPlain(p)
+	n, err := read(p)
+	if n > 0 {
+		l.begin()
+	}
+	return n, err
 }
 
-// readPlain reads what comes over the connection.
+// readPlain reads what comes over the connection. Compressed, it need not be of a command.
 func (l *link) readPlain(p []byte) (int, error) {
 	conn, err := l.armed()
 	if err != nil {
 		return 0, err
 	}
-	n, err := conn.Read(p)
-	if n > 0 {
-		l.begin()
-	}
-	return n, err
+	return conn.Read(p)
 }
 
 func (l *link) armed() (net.Conn, error) {
