@@ -324,13 +324,14 @@ func (s *session) logIn(ctx context.Context, who directory.Account) error {
 }
 
 // logOut ends what logIn began; the connection goes on.
-func (s *session) logOut() error {
+func (s *session) logOut() {
 	s.server.leaveAccount(s)
-	err := s.account.Close()
+	if err := s.account.Close(); err != nil {
+		s.log.Warn("closing the account", "err", err)
+	}
 	s.who, s.account, s.log = directory.Account{}, nil, s.anyone
 	s.link.until = time.Now().Add(s.server.opts.Limits.LoginTime)
 	s.in.Limits = earlyLimits()
-	return err
 }
 
 // secure does the handshake of STARTTLS. What the client sent before it is dropped: RFC 9051 §6.2.1.
