@@ -89,7 +89,7 @@ func (c *authenticateCommand) run(ctx context.Context, s *session) (reply, error
 	if err := c.exchange(ctx, s, x); err != nil {
 		return reply{}, s.refused(c.mechanism, err)
 	}
-	return s.admitted(ctx, c.mechanism, x.Account)
+	return s.admitted(ctx, c.mechanism, x)
 }
 
 // exchange is the dialogue of RFC 9051 §6.2.2.
@@ -154,12 +154,16 @@ func (s *session) refused(mechanism string, err error) error {
 }
 
 // admitted is the end of one that did not.
-func (s *session) admitted(ctx context.Context, mechanism string, who directory.Account) (reply, error) {
+func (s *session) admitted(ctx context.Context, mechanism string, x *sasl.Exchange) (reply, error) {
+	if err := s.logIn(ctx, x.Account); err != nil {
+		return reply{}, err
+	}
+	if err := x.Confirm(ctx); err != nil {
+		s.logOut()
+		return reply{}, s.refused(mechanism, err)
+	}
 	if observe := s.server.opts.Observe.Authenticated; observe != nil {
 		observe(mechanism, nil)
-	}
-	if err := s.logIn(ctx, who); err != nil {
-		return reply{}, err
 	}
 	s.log.Info("logged in", "mechanism", mechanism)
 	return reply{code: string(s.appendCapabilities(nil)), text: "Logged in"}, nil

@@ -3,12 +3,17 @@ package imapd
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/xdg-go/scram"
 
+	"posthouse/crypto/password"
+	"posthouse/directory"
 	"posthouse/directory/sasl"
+	"posthouse/mail"
 )
 
 // RFC 9051 §6.2.2: the server's last word is a challenge, which the client answers with nothing.
@@ -67,4 +72,57 @@ func TestGuessesAreThrottled(t *testing.T) {
 	c.until("b NO [LIMIT]")
 	c.send("c LOGIN bob@south.test posthouse\r\n")
 	c.until("c OK")
+}
+
+// A client of SCRAM has the last word, and may keep it back until its account is disabled and all sessions that were the account's have
+// ended: it is let in no more.
+func TestLastWordAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t)
+	d, err := directory.Open(filepath.Join(t.TempDir(), "directory.db"), directory.Options{
+		Domains: []directory.Domain{{Name: "south.test"}}, Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	login, err := mail.ParseAddress("bob@south.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob, err := d.AddAccount(t.Context(), login, "posthouse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Auth = sasl.New(sasl.Options{Directory: d})
+	s, addr := start(t, o)
+	user, err := scram.SHA256.NewClient("bob@south.test", "posthouse", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := user.NewConversation()
+	c := dial(t, addr)
+	c.until("* OK")
+	c.send("a AUTHENTICATE SCRAM-SHA-256\r\n")
+	response := ""
+	for !x.Valid() {
+		challenge, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(c.line(), "+ "))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if response, err = x.Step(string(challenge)); err != nil {
+			t.Fatal(err)
+		}
+		if !x.Valid() {
+			c.send(base64.StdEncoding.EncodeToString([]byte(response)) + "\r\n")
+		}
+	}
+	if err := d.SetDisabled(t.Context(), login, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	s.Disconnect(bob.ID)
+	c.send(response + "\r\n")
+	c.until("a NO [CONTACTADMIN]")
+	c.send("b SELECT INBOX\r\n")
+	c.until("b BAD")
 }

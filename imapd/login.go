@@ -18,12 +18,12 @@ func parseLogin(p *parser) (runner, error) {
 }
 
 func (c *loginCommand) run(ctx context.Context, s *session) (reply, error) {
-	who, err := s.server.opts.Auth.Password(ctx, s.channel(), c.login, c.password)
+	x, err := s.server.opts.Auth.Password(ctx, s.channel(), c.login, c.password)
 	switch {
 	case errors.Is(err, sasl.ErrUnprotected):
 		return reply{}, err
 	case err != nil:
 		return reply{}, s.refused("LOGIN", err)
 	}
-	return s.admitted(ctx, "LOGIN", who)
+	return s.admitted(ctx, "LOGIN", x)
 }

@@ -95,6 +95,10 @@ func (x exchange) next(ctx context.Context, s *session, response []byte) answer 
 		return say(x.failed(s, err))
 	case done:
 		s.becomesUser(x.Account)
+		if err := x.Confirm(ctx); err != nil {
+			s.becomesUser(noAccount)
+			return say(x.failed(s, err))
+		}
 		s.server.metrics.authenticated.add(Attempt{x.Mechanism, sasl.Outcome(nil)})
 		s.client.Mechanism = x.Mechanism
 		s.log.Info("authenticated", "login", s.account.Login, "mechanism", x.Mechanism)

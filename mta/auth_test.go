@@ -4,11 +4,15 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/base64"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/xdg-go/scram"
 
+	"posthouse/crypto/password"
+	"posthouse/directory"
 	"posthouse/directory/sasl"
 )
 
@@ -20,6 +24,28 @@ func (c *client) line() string {
 		c.t.Fatal(err)
 	}
 	return strings.TrimSuffix(line, "\r\n")
+}
+
+// authenticateButLast plays a client's side of SCRAM up to its last response, which it returns.
+func (c *client) authenticateButLast(mechanism string, x *scram.ClientConversation) string {
+	c.t.Helper()
+	c.ask("AUTH "+mechanism, "334 ")
+	challenge := ""
+	for {
+		response, err := x.Step(challenge)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if x.Valid() {
+			return base64.StdEncoding.EncodeToString([]byte(response))
+		}
+		c.say(base64.StdEncoding.EncodeToString([]byte(response)))
+		b, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(c.line(), "334 "))
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		challenge = string(b)
+	}
 }
 
 // authenticate plays a client's side of SCRAM and returns the last reply.
@@ -127,4 +153,49 @@ func TestDisconnect(t *testing.T) {
 	bob.expectEnd()
 	dave.ask("NOOP", "250 ")
 	nobody.ask("NOOP", "250 ")
+}
+
+// A client of SCRAM has the last word, and may keep it back until its account is disabled and all sessions that were the account's have
+// ended: it is let in no more.
+func TestLastWordAfterTheEnd(t *testing.T) {
+	o := testOptions(t)
+	o.Kind, o.AllowPlaintextAuth = Submission, true
+	d, err := directory.Open(filepath.Join(t.TempDir(), "directory.db"), directory.Options{
+		Domains: []directory.Domain{{Name: "south.test"}}, Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	bob, err := d.AddAccount(t.Context(), parse("bob@south.test"), "posthouse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Directory = d
+	s, addr := start(t, o, plain)
+	for change, reply := range map[string]string{"password": "535 5.7.8 ", "disabled": "525 5.7.13 "} {
+		c := dial(t, addr)
+		c.expect("220 ")
+		c.ask("EHLO client.test", "250 ")
+		user, err := scram.SHA256.NewClient("bob@south.test", "posthouse", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := user.NewConversation()
+		last := c.authenticateButLast("SCRAM-SHA-256", x)
+		if change == "password" {
+			err = d.SetPassword(t.Context(), bob.Login, "another")
+		} else {
+			err = d.SetDisabled(t.Context(), bob.Login, time.Now())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Disconnect(bob.ID)
+		c.ask(last, reply)
+		c.ask("MAIL FROM:<bob@south.test>", "530 ")
+		if err := d.SetPassword(t.Context(), bob.Login, "posthouse"); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -142,14 +142,13 @@ func (a *Authenticator) Start(name string, ch Channel) (*Exchange, error) {
 	return nil, ErrMechanism
 }
 
-// Password lets in who gives a name and a password outside any mechanism.
-func (a *Authenticator) Password(ctx context.Context, ch Channel, name, password string) (directory.Account, error) {
+// Password lets in who gives a name and a password outside any mechanism: the exchange is done.
+func (a *Authenticator) Password(ctx context.Context, ch Channel, name, password string) (*Exchange, error) {
 	if !ch.protected() {
-		return directory.Account{}, ErrUnprotected
+		return nil, ErrUnprotected
 	}
 	x := &Exchange{auth: a, channel: ch}
-	err := x.password(ctx, identities{name: name}, password)
-	return x.Account, err
+	return x, x.password(ctx, identities{name: name}, password)
 }
 
 // Exchange is one run of a mechanism. It is used by one goroutine.
@@ -162,6 +161,7 @@ type Exchange struct {
 	auth    *Authenticator
 	channel Channel
 	next    step
+	proof   func(context.Context) (directory.Account, error) // what has proved who it is
 }
 
 // Next takes the client's next response and gives the challenge to answer it with. The first response is nil if the client sent none
@@ -177,6 +177,17 @@ func (x *Exchange) Next(ctx context.Context, response []byte) (challenge []byte,
 		return nil, true, nil
 	}
 	return challenge, false, nil
+}
+
+// Confirm looks once more whether what let the client in still does. A front calls it when it has put the session where a disconnect
+// of the account finds it: proving takes a while, and a client of SCRAM may keep its last response back for minutes, in which the account
+// may have been disabled or its password changed.
+func (x *Exchange) Confirm(ctx context.Context) error {
+	who, err := x.proof(ctx)
+	if err == nil && who.ID != x.Account.ID { // of the same name, made anew
+		err = directory.ErrCredentials
+	}
+	return err
 }
 
 // refuse is the step after the last.
@@ -199,9 +210,10 @@ func (x *Exchange) admit(who directory.Account, as string) error {
 // password is the end of every mechanism that sends one.
 func (x *Exchange) password(ctx context.Context, i identities, secret string) error {
 	x.Name = i.name
-	who, err := x.auth.guard.attempt(subject{i.name, x.channel.Client, secret}, func() (directory.Account, error) {
+	x.proof = func(ctx context.Context) (directory.Account, error) {
 		return x.auth.opts.Directory.Authenticate(ctx, directory.Login{Name: i.name, Password: secret, Scope: x.channel.Scope})
-	})
+	}
+	who, err := x.auth.guard.attempt(subject{i.name, x.channel.Client, secret}, func() (directory.Account, error) { return x.proof(ctx) })
 	if err != nil {
 		return err
 	}
@@ -226,7 +238,8 @@ func (x *Exchange) account(ctx context.Context, name string) (directory.Account,
 
 // admitNamed finishes an exchange that has proved a name without a password.
 func (x *Exchange) admitNamed(ctx context.Context, name, as string) error {
-	who, err := x.account(ctx, name)
+	x.proof = func(ctx context.Context) (directory.Account, error) { return x.account(ctx, name) }
+	who, err := x.proof(ctx)
 	if err != nil {
 		return err
 	}

@@ -332,3 +332,37 @@ func TestTroubleIsNoGuess(t *testing.T) {
 		wants(t, "closed", logIn(a, secure(home), "bob@south.test", "posthouse"), directory.ErrUnavailable)
 	}
 }
+
+// What let somebody in is confirmed only as long as it does.
+func TestConfirm(t *testing.T) {
+	d := open(t)
+	a := New(Options{Directory: d})
+	bob := mustParse(t, "bob@south.test")
+	app, err := d.AddAppPassword(ctx, bob, directory.AppPassword{Scope: directory.ScopeSMTP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := a.Password(ctx, secure(home), "bob@south.test", "posthouse")
+	wants(t, "the password", err, nil)
+	program, err := a.Password(ctx, secure(home), "bob@south.test", app.Password)
+	wants(t, "an app password", err, nil)
+	wants(t, "the password again", own.Confirm(ctx), nil)
+	if err := d.SetPassword(ctx, bob, "another"); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "a password that was changed", own.Confirm(ctx), directory.ErrCredentials)
+	wants(t, "an app password, which was not", program.Confirm(ctx), nil)
+	if err := d.RevokeAppPassword(ctx, bob, app.ID); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "an app password that was revoked", program.Confirm(ctx), directory.ErrCredentials)
+	own, err = a.Password(ctx, secure(home), "bob@south.test", "another")
+	wants(t, "the new password", err, nil)
+	if _, err := d.RemoveAccount(ctx, bob); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.AddAccount(ctx, bob, "another"); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "another account of that name", own.Confirm(ctx), directory.ErrCredentials)
+}

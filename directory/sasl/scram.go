@@ -131,6 +131,10 @@ func (s *scramExchange) clientFinal(ctx context.Context, message []byte) ([]byte
 
 // prove has the directory check the proof. Our signature is the last challenge: the client answers it with nothing.
 func (s *scramExchange) prove(ctx context.Context, p directory.Proof) ([]byte, step, error) {
+	s.proof = func(ctx context.Context) (directory.Account, error) {
+		who, _, err := s.auth.opts.Directory.Prove(ctx, p)
+		return who, err
+	}
 	var signature []byte
 	who, err := s.auth.guard.attempt(subject{name: s.name, client: s.channel.Client}, func() (who directory.Account, err error) {
 		who, signature, err = s.auth.opts.Directory.Prove(ctx, p)
