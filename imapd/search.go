@@ -274,7 +274,7 @@ func (g *program) run(ctx context.Context, s *session) (selection, error) {
 				return nil, err
 			}
 			if k.Facts != nil { // else it is expunged, and nobody can tell whether it would match
-				r.judge(candidate{pos: k.pos, message: k.message, header: k.Header})
+				r.judge(candidate{pos: k.pos, message: k.message, header: k.Header, texts: k.Texts})
 			}
 		}
 	}

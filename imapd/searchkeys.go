@@ -37,8 +37,9 @@ type matcher func(*candidate) answer
 type candidate struct {
 	pos     int
 	message *mailbox.Message
-	header  []byte // nil: not known yet
-	found   []bool // by needle, whether it is in the body; nil: not known yet
+	texts   *mime.Texts // nil: not known yet, or too long
+	header  []byte      // nil: not known yet
+	found   []bool      // by needle, whether it is in the body; nil: not known yet
 }
 
 // searchKey is a search key by its name.
@@ -277,6 +278,11 @@ func sentDateKey(name string, holds func(day, of int64) bool) searchKey {
 // header is a key that holds if a field of that name does.
 func (g *program) header(name string, holds func(value []byte) bool) matcher {
 	g.want |= mailbox.WantHeader
+	return inHeader(name, holds)
+}
+
+// inHeader is header for what knows itself what it needs.
+func inHeader(name string, holds func(value []byte) bool) matcher {
 	wanted := []byte(name)
 	return func(c *candidate) answer {
 		if c.header == nil {
@@ -292,9 +298,25 @@ func (g *program) header(name string, holds func(value []byte) bool) matcher {
 }
 
 func (g *program) fieldContains(name, text string) matcher {
+	in := headerContains(name, text)
+	if !mime.HasText(name) {
+		g.want |= mailbox.WantHeader
+		return in
+	}
+	g.want |= mailbox.WantTexts
+	folded := mime.Collate(text)
+	return func(c *candidate) answer {
+		if c.texts != nil {
+			return answerTo(c.texts.Contain(name, folded))
+		}
+		return in(c)
+	}
+}
+
+func headerContains(name, text string) matcher {
 	folded := fold(nil, []byte(text))
 	var decoded, lower []byte
-	return g.header(name, func(value []byte) bool {
+	return inHeader(name, func(value []byte) bool {
 		decoded = mime.AppendDecoded(decoded[:0], value)
 		lower = fold(lower[:0], decoded)
 		return bytes.Contains(lower, folded)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"unicode"
 	"unicode/utf8"
 
 	"posthouse/mail/mime"
@@ -18,22 +17,8 @@ type needle struct {
 	inHeader bool   // also in the header of the message and of its parts
 }
 
-// fold appends text with its letters made equal in both cases.
-func fold(b, text []byte) []byte {
-	for len(text) > 0 {
-		c := text[0]
-		if c < utf8.RuneSelf {
-			if 'A' <= c && c <= 'Z' {
-				c += 'a' - 'A'
-			}
-			b, text = append(b, c), text[1:]
-			continue
-		}
-		r, n := utf8.DecodeRune(text)
-		b, text = utf8.AppendRune(b, unicode.ToLower(unicode.ToUpper(r))), text[n:]
-	}
-	return b
-}
+// fold appends text as i;unicode-casemap compares it (RFC 5051).
+func fold(b, text []byte) []byte { return mime.AppendCollated(b, text) }
 
 // scanner looks for needles in messages, in a window of their text: memory does not depend on their size.
 type scanner struct {

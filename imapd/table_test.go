@@ -56,7 +56,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// RFC 9051 §7.5.1: in answer to these, and to no others, EXPUNGE is not told.
+// RFC 9051 §7.5.1, RFC 5256 §3: in answer to these, and to no others, EXPUNGE is not told.
 func TestCommandsThatForbidExpunge(t *testing.T) {
 	var got []string
 	for _, e := range extensions(&Limits{}) {
@@ -66,7 +66,7 @@ func TestCommandsThatForbidExpunge(t *testing.T) {
 			}
 		}
 	}
-	if s := strings.Join(got, " "); s != "SEARCH FETCH STORE" {
+	if s := strings.Join(got, " "); s != "SEARCH FETCH STORE SORT THREAD" {
 		t.Error(s)
 	}
 }

@@ -31,16 +31,11 @@ var factColumns = [...]struct {
 	{WantEnvelope, "envelope", func(f *Facts, b []byte) error { f.Envelope = b; return nil }},
 	{WantBodyStructure, "structure", func(f *Facts, b []byte) error { f.BodyStructure = b; return nil }},
 	{WantBody, "body", func(f *Facts, b []byte) error { f.Body = b; return nil }},
-	{WantKeys, "keys", func(f *Facts, b []byte) (err error) {
-		if len(b) == 0 {
-			return nil
-		}
-		f.Keys = new(mime.Keys)
-		*f.Keys, err = mime.ParseKeys(b)
-		return err
-	}},
 	{WantParts, "parts", func(f *Facts, b []byte) (err error) { f.Parts, err = mime.ParseParts(b); return err }},
 }
+
+// inSearch are the facts that have a table of their own, which is quick to go through.
+const inSearch = WantKeys | WantTexts
 
 // Facts is Account.
 func (a *account) Facts(ctx context.Context, want FactSet, blobs iter.Seq[BlobID]) iter.Seq2[*Facts, error] {
@@ -82,23 +77,34 @@ func (r *factReader) drain(ctx context.Context, yield func(*Facts, error) bool) 
 	return true
 }
 
+// cursors are over the tables of facts.
+type cursors struct{ facts, headers, search *cursor }
+
 // read reads the facts of the first ids, until the arena is full.
 func (r *factReader) read(conn *sqlite.Conn) (err error) {
-	facts, err := r.openFacts(conn)
+	var c cursors
+	open := func(dst **cursor, query string) {
+		if err == nil {
+			*dst, err = openCursor(conn, query)
+		}
+	}
+	open(&c.facts, r.factsQuery())
+	open(&c.headers, "SELECT blob, octets FROM header WHERE blob >= ? ORDER BY blob")
+	open(&c.search, "SELECT blob, keys, texts FROM search WHERE blob >= ? ORDER BY blob")
+	defer func() {
+		for _, c := range [...]*cursor{c.facts, c.headers, c.search} {
+			if c != nil {
+				err = errors.Join(err, c.close())
+			}
+		}
+	}()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, facts.close()) }()
-	headers, err := openCursor(conn, "SELECT blob, octets FROM header WHERE blob >= ? ORDER BY blob")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, headers.close()) }()
-
 	r.facts, r.arena = r.facts[:0], r.arena[:0]
 	n := 0
 	for ; n < len(r.ids) && len(r.arena) < maxArena; n++ {
-		if err := r.readOne(facts, headers, r.ids[n]); err != nil {
+		if err := r.readOne(&c, r.ids[n]); err != nil {
 			return err
 		}
 	}
@@ -106,45 +112,85 @@ func (r *factReader) read(conn *sqlite.Conn) (err error) {
 	return nil
 }
 
-// openFacts is a cursor over the columns that are wanted.
-func (r *factReader) openFacts(conn *sqlite.Conn) (*cursor, error) {
+// factsQuery asks for the columns that are wanted.
+func (r *factReader) factsQuery() string {
 	query := []string{"SELECT blob, size"}
 	for _, c := range factColumns {
 		if r.want&c.want != 0 {
 			query = append(query, c.name)
 		}
 	}
-	return openCursor(conn, strings.Join(query, ", ")+" FROM facts WHERE blob >= ? ORDER BY blob")
+	return strings.Join(query, ", ") + " FROM facts WHERE blob >= ? ORDER BY blob"
 }
 
-// readOne adds one content's facts, if it is known.
-func (r *factReader) readOne(facts, headers *cursor, id BlobID) error {
-	found, err := facts.seek(id)
-	if err != nil || !found {
-		return err
+// readOne adds one content's facts, if it is known. The table of facts is left alone if the other has all that is wanted.
+func (r *factReader) readOne(c *cursors, id BlobID) error {
+	f := Facts{Blob: id}
+	found := false
+	if r.want&inSearch != 0 {
+		var err error
+		if found, err = r.readSearch(c.search, &f); err != nil {
+			return err
+		}
 	}
-	r.facts = append(r.facts, Facts{Blob: id, Size: facts.ColumnInt64(1)})
-	f := &r.facts[len(r.facts)-1]
-	column := 2
-	for _, c := range factColumns {
-		if r.want&c.want == 0 {
-			continue
+	if !found || r.want&^inSearch != 0 {
+		found, err := r.readFacts(c.facts, &f)
+		if err != nil || !found {
+			return err
 		}
-		if err := c.set(f, r.take(facts, column)); err != nil {
-			return fmt.Errorf("%w: the facts of content %d: %w", ErrCorrupt, id, err)
-		}
-		column++
 	}
 	if r.want&WantHeader != 0 {
-		found, err := headers.seek(id)
+		found, err := c.headers.seek(id)
 		if err != nil {
 			return err
 		}
-		if found && !headers.ColumnIsNull(1) {
-			f.Header = r.take(headers, 1)
+		if found && !c.headers.ColumnIsNull(1) {
+			f.Header = r.take(c.headers, 1)
 		}
 	}
+	r.facts = append(r.facts, f)
 	return nil
+}
+
+func (r *factReader) readFacts(c *cursor, f *Facts) (bool, error) {
+	found, err := c.seek(f.Blob)
+	if err != nil || !found {
+		return false, err
+	}
+	f.Size = c.ColumnInt64(1)
+	column := 2
+	for _, known := range factColumns {
+		if r.want&known.want == 0 {
+			continue
+		}
+		if err := known.set(f, r.take(c, column)); err != nil {
+			return false, fmt.Errorf("%w: the facts of content %d: %w", ErrCorrupt, f.Blob, err)
+		}
+		column++
+	}
+	return true, nil
+}
+
+func (r *factReader) readSearch(c *cursor, f *Facts) (bool, error) {
+	found, err := c.seek(f.Blob)
+	if err != nil || !found {
+		return false, err
+	}
+	if r.want&WantKeys != 0 {
+		keys, err := mime.ParseKeys(r.take(c, 1))
+		if err != nil {
+			return false, fmt.Errorf("%w: the keys of content %d: %w", ErrCorrupt, f.Blob, err)
+		}
+		f.Keys = &keys
+	}
+	if r.want&WantTexts != 0 && c.ColumnLen(2) > 0 {
+		texts, err := mime.ParseTexts(r.take(c, 2))
+		if err != nil {
+			return false, fmt.Errorf("%w: the texts of content %d: %w", ErrCorrupt, f.Blob, err)
+		}
+		f.Texts = &texts
+	}
+	return true, nil
 }
 
 // take copies a column into the arena.

@@ -194,6 +194,7 @@ const (
 	WantHeader
 	WantParts
 	WantKeys
+	WantTexts
 )
 
 // Facts is what Stage learnt of a content once and for all. Envelope, Body and BodyStructure are in the parenthesized form of
@@ -206,7 +207,10 @@ type Facts struct {
 	BodyStructure []byte
 	Header        []byte // the whole header with its empty line; nil if over MaxCachedHeader: Open has it
 	Parts         *mime.Part
-	Keys          *mime.Keys // nil if the content was staged before there were any, or its header is over MaxCachedHeader: Open has it
+	// Keys and Texts are nil if the content was staged before there were any, or its header is over MaxCachedHeader (for Texts, its fields
+	// over mime.MaxTexts): Open has it.
+	Keys  *mime.Keys
+	Texts *mime.Texts
 }
 
 // Mutation is one change, as a value.

@@ -39,7 +39,7 @@ CREATE TABLE delivered(id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, at INTE
 `, `
 CREATE TABLE filed(
 	id INTEGER PRIMARY KEY, box INTEGER NOT NULL, key BLOB NOT NULL, uid INTEGER NOT NULL, at INTEGER NOT NULL, UNIQUE(box, key));
-ALTER TABLE facts ADD COLUMN keys BLOB;
+CREATE TABLE search(blob INTEGER PRIMARY KEY, keys BLOB NOT NULL, texts BLOB NOT NULL);
 `}
 
 // storageErrors are the errors of internal/db in this package's words.

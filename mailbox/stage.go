@@ -30,6 +30,7 @@ type staged struct {
 	body      []byte
 	parts     []byte
 	keys      []byte  // nil: the header is not cached
+	texts     []byte  // empty: they are too long
 	chunks    []chunk // those not yet in the database
 	memory    int64   // octets in chunks
 	stored    bool    // some chunks are in the database
@@ -166,6 +167,9 @@ func (s *stager) finish(ctx context.Context) error {
 	if c.header != nil {
 		keys := mime.KeysOf(c.header)
 		c.keys = mime.AppendKeys(nil, &keys)
+		if texts, ok := mime.TextsOf(c.header); ok {
+			c.texts = mime.AppendTexts(nil, &texts)
+		}
 	}
 	chunks := s.account.store.codec.split(s.chunks, s.buf)
 	if s.account.store.staged.Load()+int64(len(s.buf)) > maxStaged {
@@ -184,14 +188,24 @@ func (s *staged) write(conn *sqlite.Conn, blob BlobID) error {
 	if err != nil {
 		return err
 	}
-	err = execWith(conn, "INSERT INTO facts(blob, size, envelope, structure, body, parts, keys) VALUES(?, ?, ?, ?, ?, ?, ?)", func(st *sqlite.Stmt) {
+	err = execWith(conn, "INSERT INTO facts VALUES(?, ?, ?, ?, ?, ?)", func(st *sqlite.Stmt) {
 		bindInts(st, []int64{int64(blob), s.size})
-		for i, b := range [...][]byte{s.envelope, s.structure, s.body, s.parts, s.keys} {
+		for i, b := range [...][]byte{s.envelope, s.structure, s.body, s.parts} {
 			st.BindBytes(3+i, b)
 		}
 	})
 	if err != nil {
 		return err
+	}
+	if s.keys != nil {
+		err = execWith(conn, "INSERT INTO search VALUES(?, ?, ?)", func(st *sqlite.Stmt) {
+			bindInts(st, []int64{int64(blob)})
+			st.BindBytes(2, s.keys)
+			st.BindBytes(3, s.texts)
+		})
+		if err != nil {
+			return err
+		}
 	}
 	err = execWith(conn, "INSERT INTO header VALUES(?, ?, ?, ?)", func(st *sqlite.Stmt) {
 		bindInts(st, []int64{int64(blob), s.size, int64(crc32.Checksum(s.header, castagnoli))})

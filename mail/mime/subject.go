@@ -3,20 +3,10 @@ package mime
 import (
 	"bytes"
 	"strings"
-	"unicode"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 // Collate is text as i;unicode-casemap compares it, octet by octet: in title case, and with its letters taken apart (RFC 5051 §2).
-func Collate(text string) string {
-	for i := range len(text) {
-		if text[i] >= 0x80 {
-			return strings.Map(unicode.ToTitle, norm.NFKD.String(text))
-		}
-	}
-	return strings.ToUpper(text)
-}
+func Collate(text string) string { return string(AppendCollated(nil, []byte(text))) }
 
 // BaseSubject is a decoded subject without what answering and forwarding add to it, and whether there was any of that: RFC 5256 §2.1.
 func BaseSubject(subject string) (base string, reply bool) {
