@@ -149,6 +149,49 @@ func TestFilterRefuses(t *testing.T) {
 	}
 }
 
+// A greeting that a filter has refused is refused again, however often it comes.
+func TestFilterRefusesAGreetingAgain(t *testing.T) {
+	_, o := filtered(t, miltertest.Script{Answers: map[byte][][]byte{'H': {miltertest.Packet('r', "")}}}, stage.Defer)
+	_, addr := start(t, o, plain)
+	c := dial(t, addr)
+	c.expect("220 ")
+	for range 3 {
+		c.ask("EHLO client.test", "550 5.7.1 refused by a filter")
+		c.ask("MAIL FROM:<alice@north.test>", "503 ")
+	}
+}
+
+// That a filter of ours is lost gets nobody banned, whatever is done without it.
+func TestLostFilterBansNobody(t *testing.T) {
+	_, o := filtered(t, miltertest.Script{Version: 1}, stage.Refuse)
+	o.Clients = NewClients(ClientsOptions{Faults: 1, Ban: time.Hour})
+	_, addr := start(t, o, plain)
+	for range 4 {
+		if phase, r := send(t, addr); phase != "mail" || r != "550 5.7.1 refused by a filter" {
+			t.Errorf("%s: %s", phase, r)
+		}
+	}
+}
+
+// Without its filter a message goes into quarantine, and the next one of the session does not, when the filter is back.
+func TestQuarantineEndsWithTheMessage(t *testing.T) {
+	f, o := filtered(t, miltertest.Script{}, stage.Quarantine)
+	_, addr := start(t, o, plain)
+	c := dial(t, addr)
+	c.expect("220 ")
+	f.HangUp()
+	for _, step := range slices.Concat(dialogue[1:], dialogue[2:]) {
+		c.ask(step.line, step.good)
+	}
+	var quarantined []bool
+	for e := range o.Spool.List(t.Context(), spool.Filter{}) {
+		quarantined = append(quarantined, e.Quarantined)
+	}
+	if !slices.Equal(quarantined, []bool{true, false}) {
+		t.Error(quarantined)
+	}
+}
+
 // What a filter discards is kept out of the way.
 func TestFilterDiscards(t *testing.T) {
 	for _, command := range []byte("MRTLNBE") {

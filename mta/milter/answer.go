@@ -64,9 +64,10 @@ func parseAnswer(p packet) (Answer, error) {
 	return Answer{}, fmt.Errorf("%w: a reply with %d", ErrProtocol, r.Code)
 }
 
-// ascii is what every client can read: RFC 6531 §3.7.4.2 has UTF-8 in replies only for those that asked for it.
+// ascii is what every client can read: RFC 6531 §3.7.4.2 has UTF-8 in replies only for those that asked for it, and RFC 5321 §4.2 has no
+// controls in them.
 func ascii(r rune) rune {
-	if r > '~' {
+	if r > '~' || r < ' ' && r != '\n' {
 		return '?'
 	}
 	return r
@@ -97,14 +98,14 @@ type Changes struct {
 	Add, Delete    []string
 	Quarantine     string // why; empty: it is not quarantined
 	BodyIsReplaced bool
-	count          int
+	count, size    int
 }
 
 // EndOfMessage asks for the verdict, and for the changes. A body in the place of the message's is written to body; after an error what was
 // written is of no use. The message is over for the filter.
 func (s *Session) EndOfMessage(ctx context.Context, m Macros, body io.Writer) (Answer, *Changes, error) {
 	changes := &Changes{}
-	if s.passed || s.accepted {
+	if s.passed || s.decided {
 		s.open = false
 		return Answer{}, changes, nil
 	}
@@ -140,9 +141,10 @@ func (s *Session) EndOfMessage(ctx context.Context, m Macros, body io.Writer) (A
 			_, err = body.Write(p.data)
 		} else {
 			err = read(changes, p.data, s.conn.protocol&wantLeadingSpace != 0)
+			changes.size += len(p.data)
 		}
-		if changes.count++; changes.count > maxChanges {
-			err = fmt.Errorf("%w: more than %d changes", ErrProtocol, maxChanges)
+		if changes.count++; changes.count > maxChanges || changes.size > maxChangeSize {
+			err = fmt.Errorf("%w: more than %d changes, or %d octets of them", ErrProtocol, maxChanges, maxChangeSize)
 		}
 		if s.must(err) != nil {
 			return Answer{}, nil, err

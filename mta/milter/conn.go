@@ -141,9 +141,8 @@ func (c *conn) negotiate(ctx context.Context) error {
 	return nil
 }
 
-// quit says the last word; whether it is heard does not matter.
+// quit ends a message or a session, behind what waits: a filter that does not answer to the greeting must have heard of it all the same.
 func (c *conn) quit(command byte) error {
-	c.out = c.out[:0]
 	c.add(command)
 	ctx, cancel := context.WithTimeout(context.Background(), quitTime)
 	defer cancel()

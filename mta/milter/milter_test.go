@@ -155,8 +155,12 @@ func TestAnswers(t *testing.T) {
 		"y451-4.7.1 one\r\n451 4.7.1 two\x00": {TempFail, smtp.Reply{Code: 451, Enhanced: smtp.Enhanced{4, 7, 1}, Text: "one\ntwo"}},
 		"y550 5.7.1 g\u00fcnstig\x00":         {Reject, smtp.Reply{Code: 550, Enhanced: smtp.Enhanced{5, 7, 1}, Text: "g?nstig"}},
 		"y421 bye\x00":                        {TempFail, smtp.Reply{Code: 421, Text: "bye"}},
+		"y550 a\rb\x1bc\x00":                  {Reject, smtp.Reply{Code: 550, Text: "a?b?c"}},
 	} {
 		for _, command := range []byte("CHMRTLNBE") {
+			if want.Kind == Discard && strings.ContainsRune("CH", rune(command)) {
+				continue // there is no message
+			}
 			f := miltertest.Start(t, miltertest.Script{Answers: map[byte][][]byte{command: {miltertest.Packet(packet[0], packet[1:])}}})
 			_, s := begin(t, f)
 			if got, _, err := message(t.Context(), s, io.Discard); err != nil || got != want {
@@ -164,6 +168,40 @@ func TestAnswers(t *testing.T) {
 			}
 			s.Close()
 		}
+	}
+}
+
+// A filter that answers to nothing before the end has heard of the client all the same, when the first message of it was broken off.
+func TestAbortKeepsTheClient(t *testing.T) {
+	f := miltertest.Start(t, miltertest.Script{Protocol: 0xff080, Silent: "CHMRTLNB"})
+	_, s := begin(t, f)
+	s.Connect(t.Context(), "[192.0.2.1]", client, nil)
+	s.Hello(t.Context(), "client.test", nil)
+	s.Mail(t.Context(), "a@north.test", nil, nil)
+	s.Abort()
+	s.Mail(t.Context(), "b@north.test", nil, nil)
+	if _, _, err := s.EndOfMessage(t.Context(), nil, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if heard := f.Heard()[1:6]; !slices.Equal(heard, []string{"C [192.0.2.1]|4\x04\x01192.0.2.1|", "H client.test|", "M <a@north.test>|", "A ", "M <b@north.test>|"}) {
+		t.Errorf("%q", heard)
+	}
+}
+
+// A filter that has discarded a message hears no more of it: one of libmilter would not answer.
+func TestDiscardEndsTheMessage(t *testing.T) {
+	f := miltertest.Start(t, miltertest.Script{Answers: map[byte][][]byte{'M': {miltertest.Packet('d', "")}}})
+	_, s := begin(t, f)
+	if a, err := s.Mail(t.Context(), "a@north.test", nil, nil); err != nil || a.Kind != Discard {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	s.Rcpt(t.Context(), "bob@south.test", nil, nil)
+	s.EndOfMessage(t.Context(), nil, io.Discard)
+	s.Close()
+	testkit.Until(t, "the end", func() bool { heard := f.Heard(); return heard[len(heard)-1] == "K " })
+	if heard := f.Heard()[1:]; !slices.Equal(heard, []string{"M <a@north.test>|", "K "}) {
+		t.Errorf("%q", heard)
 	}
 }
 
@@ -190,6 +228,9 @@ func TestLost(t *testing.T) {
 		"a name that is a field":     {Answers: map[byte][][]byte{'E': {miltertest.Packet('h', "From: z\r\nX\x00y\x00")}}},
 		"a field without value":      {Answers: map[byte][][]byte{'E': {miltertest.Packet('h', "X\x00")}}},
 		"no index":                   {Answers: map[byte][][]byte{'E': {miltertest.Packet('m', "X")}}},
+		"a connection discarded":     {Answers: map[byte][][]byte{'C': {miltertest.Packet('d', "")}}},
+		"a greeting discarded":       {Answers: map[byte][][]byte{'H': {miltertest.Packet('d', "")}}},
+		"changes too large":          {Answers: map[byte][][]byte{'E': slices.Repeat([][]byte{miltertest.Packet('h', "X\x00"+strings.Repeat("y", 1<<19)+"\x00")}, maxChangeSize>>19)}},
 		"too many changes":           {Answers: map[byte][][]byte{'E': slices.Repeat([][]byte{miltertest.Packet('+', "a@b.test\x00")}, maxChanges+1)}},
 	} {
 		t.Run(name, func(t *testing.T) {

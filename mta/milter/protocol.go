@@ -49,6 +49,7 @@ const (
 	maxChunk      = 65535
 	maxPacket     = 1 << 20 // octets of an answer
 	maxChanges    = 10_000  // of one message
+	maxChangeSize = 4 << 20 // octets of them, but for the body, which is not in memory
 	actionsOffers = 0xff    // all changes: add header, replace body, add and delete recipient, change header, quarantine, change sender, add with parameters
 )
 

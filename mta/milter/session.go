@@ -15,8 +15,8 @@ type Session struct {
 	broken bool
 	open   bool // a message has begun
 	passed bool // the filter has accepted the session: it hears no more of it
-	// accepted: the filter has accepted the message; skipped: it has seen enough of the body.
-	accepted, skipped bool
+	// decided: the filter has accepted the message, or discarded it, and hears no more of it; skipped: it has seen enough of the body.
+	decided, skipped bool
 }
 
 // Macros are names and values that go with a command, as sendmail knows them: "j", "{auth_authen}".
@@ -33,21 +33,17 @@ func (s *Session) Connect(ctx context.Context, name string, remote netip.AddrPor
 	default:
 		b = append(b, 'U')
 	}
-	a, err := s.ask(ctx, cmdConnect, m, b)
-	s.passed = a.Kind == Accept
-	return a, err
+	return s.askOfClient(ctx, cmdConnect, m, b)
 }
 
 // Hello says how the client greets.
 func (s *Session) Hello(ctx context.Context, name string, m Macros) (Answer, error) {
-	a, err := s.ask(ctx, cmdHello, m, text(name))
-	s.passed = s.passed || a.Kind == Accept
-	return a, err
+	return s.askOfClient(ctx, cmdHello, m, text(name))
 }
 
 // Mail begins a message; params are those of MAIL.
 func (s *Session) Mail(ctx context.Context, from string, params []string, m Macros) (Answer, error) {
-	s.open, s.accepted, s.skipped = true, false, false
+	s.open, s.decided, s.skipped = true, false, false
 	return s.askOfMessage(ctx, cmdMail, m, text(append([]string{"<" + from + ">"}, params...)...))
 }
 
@@ -76,7 +72,7 @@ func (s *Session) EndOfHeader(ctx context.Context) (Answer, error) {
 
 // WantsBody tells whether the filter would hear of more of the body.
 func (s *Session) WantsBody() bool {
-	return s.conn.sends(cmdBody) && !s.passed && !s.accepted && !s.skipped
+	return s.conn.sends(cmdBody) && !s.passed && !s.decided && !s.skipped
 }
 
 // Body gives octets of the body, in parts as the protocol has room for.
@@ -116,18 +112,24 @@ func (s *Session) Close() {
 	s.conn.Close()
 }
 
-// askOfMessage is ask for what belongs to a message that the filter has not accepted yet.
+// askOfClient is ask for what belongs to no message: there is nothing to discard.
+func (s *Session) askOfClient(ctx context.Context, command byte, m Macros, data []byte) (Answer, error) {
+	a, err := s.ask(ctx, command, m, data)
+	s.passed = s.passed || a.Kind == Accept
+	if a.Kind == Discard {
+		return Answer{}, s.must(fmt.Errorf("%w: it discards what is no message", ErrProtocol))
+	}
+	return a, err
+}
+
+// askOfMessage is ask for what belongs to a message that the filter has not decided about: one of libmilter would not answer any more.
 func (s *Session) askOfMessage(ctx context.Context, command byte, m Macros, data []byte) (Answer, error) {
-	if s.accepted {
+	if s.decided {
 		return Answer{}, nil
 	}
 	a, err := s.ask(ctx, command, m, data)
-	switch {
-	case a.Kind == Accept:
-		s.accepted = true
-	case a.Kind == Skip:
-		s.skipped = true
-	}
+	s.decided = a.Kind == Accept || a.Kind == Discard
+	s.skipped = s.skipped || a.Kind == Skip
 	return a, err
 }
 

@@ -47,9 +47,9 @@ func (s *Milter) Patience() time.Duration { return s.o.Patience }
 type conversation struct {
 	session     *milter.Session
 	connected   bool
-	greeted     string // what it was told of the greeting: it comes again after STARTTLS
+	greeted     string // what it was told of the greeting, and took: it comes again after STARTTLS
 	quarantined bool   // the message, before its content was known
-	lost        bool
+	lost        error  // nil: it is there
 }
 
 func (c *conversation) close() {
@@ -62,7 +62,7 @@ func (c *conversation) close() {
 func (c *conversation) endMessage() {
 	c.quarantined = false
 	switch {
-	case c.lost:
+	case c.lost != nil:
 		c.close()
 		*c = conversation{}
 	case c.session != nil:
@@ -88,22 +88,22 @@ func (s *Milter) with(ctx context.Context, c *Client, ask func(context.Context, 
 		}
 		c.filters[s] = f
 	}
-	if f.lost { // for the rest of the message, of which the filter would know the half only
-		return s.withoutFilter("it was lost before")
+	if f.lost != nil { // for the rest of the message, of which the filter would know the half only
+		return s.withoutFilter(f.lost)
 	}
 	answer, err := s.catchUp(ctx, c, f)
 	if err == nil && answer.Kind <= milter.Skip && ask != nil {
 		answer, err = ask(ctx, f)
 	}
 	if err != nil {
-		f.lost = true
-		return s.withoutFilter(err.Error())
+		f.lost = err
+		return s.withoutFilter(err)
 	}
 	return verdictOf(answer, f)
 }
 
-func (s *Milter) withoutFilter(why string) Verdict {
-	v := Verdict{Result: "lost", Detail: why}
+func (s *Milter) withoutFilter(why error) Verdict {
+	v := Verdict{Result: "lost", Detail: clean(why.Error())}
 	switch s.o.Lost {
 	case Accept:
 		v.Action = Tag // it is noted at least
@@ -152,8 +152,10 @@ func (s *Milter) catchUp(ctx context.Context, c *Client, f *conversation) (a mil
 		})
 	}
 	if greeting := c.HELO + " " + c.TLS.Version; err == nil && a.Kind <= milter.Skip && c.HELO != "" && f.greeted != greeting {
-		f.greeted = greeting
 		a, err = f.session.Hello(ctx, c.HELO, milter.Macros{"{tls_version}": c.TLS.Version, "{cipher}": c.TLS.Cipher})
+		if f.greeted = greeting; a.Kind > milter.Accept { // and is refused again if it comes again
+			f.greeted = ""
+		}
 	}
 	return a, err
 }
@@ -167,10 +169,20 @@ func clientName(a netip.AddrPort) string {
 }
 
 // Connect is ConnectStage.
-func (s *Milter) Connect(ctx context.Context, c *Client) Verdict { return s.with(ctx, c, nil) }
+func (s *Milter) Connect(ctx context.Context, c *Client) Verdict { return s.meet(ctx, c) }
 
 // Hello is HelloStage.
-func (s *Milter) Hello(ctx context.Context, c *Client) Verdict { return s.with(ctx, c, nil) }
+func (s *Milter) Hello(ctx context.Context, c *Client) Verdict { return s.meet(ctx, c) }
+
+// meet asks about the client. That the filter is lost is no fault of the client's, and no finding on the whole session: unless the client is
+// put off at once, it is the message that goes without.
+func (s *Milter) meet(ctx context.Context, c *Client) Verdict {
+	v := s.with(ctx, c, nil)
+	if s.o.Lost != Defer && c.filters[s].lost != nil {
+		return Verdict{}
+	}
+	return v
+}
 
 // Mail is MailStage.
 func (s *Milter) Mail(ctx context.Context, m *Message) Verdict {
