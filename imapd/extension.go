@@ -71,6 +71,7 @@ func extensions(l *Limits) []extension {
 		threading("REFERENCES", byReferences),
 		threading("REFS", byRefs),
 		threading("ORDEREDSUBJECT", byOrderedSubject),
+		i18nLevel(),
 	}
 }
 
