@@ -23,7 +23,8 @@ type Login struct {
 
 // Authenticate is Directory. A password proven before is found in the cache by a keyed hash of it and of the stored hash, so that a
 // changed password is never the old one's, and one account's never another's; whether the account is disabled is always looked up.
-// App passwords are looked up every time, which costs little: they need no slow hash.
+// App passwords are looked up every time, which costs little: they need no slow hash. A password that was wrong before is remembered in
+// the same way, or a program that has an old one, and whoever plays it, would cost a slow hash each time it comes.
 func (s *SQLite) Authenticate(ctx context.Context, l Login) (Account, error) {
 	found, err := s.byName(ctx, l.Name)
 	if err != nil {
@@ -49,11 +50,15 @@ func (a Account) enabled() (Account, error) {
 // byPassword checks an account's own password, and makes the keys of SCRAM if it has none yet: it was declared with its hash alone, or
 // made before there were keys.
 func (s *SQLite) byPassword(ctx context.Context, found credentials, secret string) error {
-	if s.proven.has(found.hash, secret) {
+	switch {
+	case s.proven.has(found.whose, secret):
 		return nil
+	case s.refuted.has(found.whose, secret):
+		return ErrCredentials
 	}
 	switch err := s.hasher.Verify(ctx, found.hash, secret); {
 	case errors.Is(err, password.ErrMismatch):
+		s.refuted.add(found.whose, secret)
 		return ErrCredentials
 	case err != nil:
 		return errors.Join(ErrUnavailable, err)
@@ -61,7 +66,7 @@ func (s *SQLite) byPassword(ctx context.Context, found credentials, secret strin
 	if found.keys < len(s.opts.SCRAM) {
 		s.addKeys(ctx, found, secret) //nolint:errcheck // this login needs none, and the next one tries again
 	}
-	s.proven.add(found.hash, secret)
+	s.proven.add(found.whose, secret)
 	return nil
 }
 
@@ -80,20 +85,22 @@ func (s *SQLite) byAppPassword(ctx context.Context, account mail.AccountID, l Lo
 // credentials are an account with what is kept of its own password.
 type credentials struct {
 	Account
-	hash string // empty: there is no such account
-	keys int    // how many hash functions of SCRAM there are keys for
+	hash  string // empty: there is no such account
+	whose string // what the verdict on a password is kept for: the hash, or a name that is nobody's
+	keys  int    // how many hash functions of SCRAM there are keys for
 }
 
 // byName finds the account; for an unknown name the hash is empty, which costs as much to refuse.
 func (s *SQLite) byName(ctx context.Context, name string) (credentials, error) {
 	login, err := mail.ParseAddress(name)
 	if err != nil {
-		return credentials{}, nil
+		return credentials{whose: name}, nil
 	}
 	found, err := s.credentials(ctx, login)
 	if errors.Is(err, ErrNoAccount) {
-		return credentials{}, nil
+		return credentials{whose: login.FoldLocal().String()}, nil
 	}
+	found.whose = found.hash
 	return found, err
 }
 
@@ -110,15 +117,15 @@ func (s *SQLite) credentials(ctx context.Context, login mail.Address) (c credent
 	return c, err
 }
 
-// Limits of the cache of proven passwords.
+// Limits of a cache of verdicts.
 const (
-	maxProven      = 10_000
-	provenLifetime = time.Hour
+	maxVerdicts     = 10_000
+	verdictLifetime = time.Hour
 )
 
-// provenCache remembers which passwords were right. It holds neither passwords nor anything one could be tested against without its
+// verdictCache remembers which passwords had one verdict. It holds neither passwords nor anything one could be tested against without its
 // key, which never leaves the process.
-type provenCache struct {
+type verdictCache struct {
 	now   func() time.Time
 	key   [32]byte
 	until *lru.Cache[proof, time.Time]
@@ -126,29 +133,26 @@ type provenCache struct {
 
 type proof [sha256.Size]byte
 
-func newProvenCache(now func() time.Time) *provenCache {
-	c := &provenCache{now: now, until: lru.New[proof, time.Time](maxProven)}
+func newVerdictCache(now func() time.Time) *verdictCache {
+	c := &verdictCache{now: now, until: lru.New[proof, time.Time](maxVerdicts)}
 	rand.Read(c.key[:])
 	return c
 }
 
-func (c *provenCache) proof(hash, secret string) (p proof) {
+func (c *verdictCache) proof(whose, secret string) (p proof) {
 	m := hmac.New(sha256.New, c.key[:])
-	m.Write([]byte(hash))
+	m.Write([]byte(whose))
 	m.Write([]byte{0}) // no PHC string has one
 	m.Write([]byte(secret))
 	m.Sum(p[:0])
 	return p
 }
 
-func (c *provenCache) has(hash, secret string) bool {
-	if hash == "" {
-		return false
-	}
-	_, ok := c.until.Get(c.proof(hash, secret), func(until time.Time) bool { return c.now().Before(until) })
+func (c *verdictCache) has(whose, secret string) bool {
+	_, ok := c.until.Get(c.proof(whose, secret), func(until time.Time) bool { return c.now().Before(until) })
 	return ok
 }
 
-func (c *provenCache) add(hash, secret string) {
-	c.until.Put(c.proof(hash, secret), c.now().Add(provenLifetime))
+func (c *verdictCache) add(whose, secret string) {
+	c.until.Put(c.proof(whose, secret), c.now().Add(verdictLifetime))
 }

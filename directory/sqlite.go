@@ -50,7 +50,8 @@ type SQLite struct {
 	db      *db.DB
 	opts    Options
 	hasher  *password.Hasher
-	proven  *provenCache
+	proven  *verdictCache                     // passwords that were right
+	refuted *verdictCache                     // passwords that were wrong
 	house   house                             // never changes
 	ledger  *ledger                           // what is written later
 	domains atomic.Pointer[map[string]Domain] // what the table and Options.Domains hold, replaced as a whole
@@ -70,7 +71,7 @@ func Open(path string, o Options) (*SQLite, error) {
 		return nil, err
 	}
 	ctx := context.Background()
-	s := &SQLite{db: d, opts: o, hasher: password.NewHasher(o.Cost), proven: newProvenCache(o.Now)}
+	s := &SQLite{db: d, opts: o, hasher: password.NewHasher(o.Cost), proven: newVerdictCache(o.Now), refuted: newVerdictCache(o.Now)}
 	if err := errors.Join(s.loadHouse(ctx), s.loadDomains(ctx), s.declare(ctx)); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

@@ -118,3 +118,42 @@ func BenchmarkResolve(b *testing.B) {
 		}
 	}
 }
+
+// A wrong password costs a slow hash once, whether there is such an account or not, however the name is written; and it is right as soon
+// as the account's is changed to it.
+func TestWrongPasswordCostsOnce(t *testing.T) {
+	ctx := context.Background()
+	d, err := directory.Open(filepath.Join(t.TempDir(), "directory.db"), directory.Options{
+		Domains: []directory.Domain{{Name: "configured.test"}}, Cost: password.Cost{Memory: 64 << 10, Time: 2, Iterations: 4096},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	alice := directorytest.Address(t, "alice@configured.test")
+	if _, err := d.AddAccount(ctx, alice, "posthouse"); err != nil {
+		t.Fatal(err)
+	}
+	try := func(name string) time.Duration {
+		began := time.Now()
+		if _, err := d.Authenticate(ctx, directory.Login{Name: name, Password: "wrong"}); !errors.Is(err, directory.ErrCredentials) {
+			t.Errorf("%s: %v", name, err)
+		}
+		return time.Since(began)
+	}
+	for _, names := range [][2]string{{"alice@configured.test", "Alice@CONFIGURED.test"}, {"nobody@configured.test", "Nobody@CONFIGURED.test"}, {"nobody", "nobody"}} {
+		first, again := try(names[0]), time.Hour
+		for range 5 {
+			again = min(again, try(names[1]))
+		}
+		if again > first/4 {
+			t.Errorf("%s: %s, and then %s", names[0], first, again)
+		}
+	}
+	if err := d.SetPassword(ctx, alice, "wrong"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Authenticate(ctx, directory.Login{Name: alice.String(), Password: "wrong"}); err != nil {
+		t.Error("the new password:", err)
+	}
+}
