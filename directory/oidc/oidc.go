@@ -95,7 +95,7 @@ func (i *Issuer) Verify(ctx context.Context, token string) (string, error) {
 		return "", errors.Join(directory.ErrCredentials, err)
 	}
 	name, ok := claims[i.opts.Claim].(string)
-	if verified, told := claims["email_verified"].(bool); !ok || i.opts.Claim == "email" && told && !verified {
+	if verified, told := claims["email_verified"]; !ok || i.opts.Claim == "email" && told && verified != true && verified != "true" { // some say it as text
 		return "", fmt.Errorf("%w: the token has no %s that the issuer has verified", directory.ErrCredentials, i.opts.Claim)
 	}
 	return name, nil
