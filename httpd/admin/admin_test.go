@@ -140,6 +140,7 @@ func TestCredentials(t *testing.T) {
 	}
 	f.want(400, "scope", "POST", "/v1/accounts/alice@house.test/app-passwords", `{"label":"phone"}`)
 	f.want(400, "scope", "POST", "/v1/accounts/alice@house.test/app-passwords", `{"scope":"everything"}`)
+	f.want(400, "over already", "POST", "/v1/accounts/alice@house.test/app-passwords", `{"scope":"imap","expires":"1970-01-01T00:00:00Z"}`)
 	f.want(404, "account", "POST", "/v1/accounts/bob@house.test/app-passwords", `{"scope":"imap"}`)
 	f.want(404, "account", "GET", "/v1/accounts/bob@house.test/app-passwords", "")
 	f.want(200, "", "DELETE", "/v1/accounts/alice@house.test/app-passwords/"+p.ID, "")
@@ -155,6 +156,7 @@ func TestCredentials(t *testing.T) {
 func TestSuppressions(t *testing.T) {
 	f := newFixture(t)
 	f.want(200, "", "POST", "/v1/suppressions", `{"address":"bob@far.test","reason":"550 nobody"}`)
+	f.want(400, "over already", "POST", "/v1/suppressions", `{"address":"bob@far.test","expires":"2001-01-01T00:00:00Z"}`)
 	f.want(400, "address", "POST", "/v1/suppressions", `{"reason":"550 nobody"}`)
 	f.want(200, `"reason":"550 nobody"`, "GET", "/v1/suppressions", "")
 	f.want(200, "", "DELETE", "/v1/suppressions/bob@far.test", "")

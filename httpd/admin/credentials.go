@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"fmt"
 	"net/http"
+	"time"
 
 	"posthouse/directory"
 	"posthouse/mail"
@@ -21,11 +23,22 @@ func (a *api) addAppPassword(r *http.Request) (any, error) {
 	if err := decode(r, &p); err != nil {
 		return nil, err
 	}
+	if err := ahead(p.Expires); err != nil {
+		return nil, err
+	}
 	who, err := login(r)
 	if err != nil {
 		return nil, err
 	}
 	return a.Directory.AddAppPassword(r.Context(), who, p)
+}
+
+// ahead tells whether what begins now may end then. Zero is never.
+func ahead(expires time.Time) error {
+	if !expires.IsZero() && !expires.After(time.Now()) {
+		return fmt.Errorf("%w: it would be over already at %s", errRequest, expires)
+	}
+	return nil
 }
 
 // revokeAppPassword ends one, and the account's sessions, since nobody knows which of them it opened.
@@ -67,6 +80,9 @@ func (a *api) suppressions(r *http.Request) (any, error) {
 func (a *api) suppress(r *http.Request) (any, error) {
 	var s directory.Suppression
 	if err := decode(r, &s); err != nil {
+		return nil, err
+	}
+	if err := ahead(s.Expires); err != nil {
 		return nil, err
 	}
 	return done{}, a.Directory.Suppress(r.Context(), s)
