@@ -30,7 +30,7 @@ func (s *SQLite) Authenticate(ctx context.Context, l Login) (Account, error) {
 	if err != nil {
 		return Account{}, err
 	}
-	if proven, err := s.byAppPassword(ctx, found.ID, l); err != nil {
+	if proven, err := s.byAppPassword(ctx, &found, l); err != nil {
 		return Account{}, err
 	} else if !proven {
 		if err := s.byPassword(ctx, found, l.Password); err != nil {
@@ -71,11 +71,11 @@ func (s *SQLite) byPassword(ctx context.Context, found credentials, secret strin
 }
 
 // byAppPassword tells whether one of the account's app passwords is the right one.
-func (s *SQLite) byAppPassword(ctx context.Context, account mail.AccountID, l Login) (proven bool, err error) {
+func (s *SQLite) byAppPassword(ctx context.Context, found *credentials, l Login) (proven bool, err error) {
 	now := s.opts.Now()
-	err = s.each(ctx, "SELECT id, used FROM app_password WHERE account=? AND digest=? AND scope & ? <> 0 AND (expires=0 OR expires>?)",
-		[]any{string(account), s.digest(account, l.Password), int64(l.Scope), now.Unix()}, func(r *sqlite.Stmt) error {
-			proven = true
+	err = s.each(ctx, "SELECT id, used, expires FROM app_password WHERE account=? AND digest=? AND scope & ? <> 0 AND (expires=0 OR expires>?)",
+		[]any{string(found.ID), s.digest(found.ID, l.Password), int64(l.Scope), now.Unix()}, func(r *sqlite.Stmt) error {
+			proven, found.Until = true, fromUnix(r.ColumnInt64(2))
 			s.ledger.use(r.ColumnText(0), fromUnix(r.ColumnInt64(1)))
 			return nil
 		})

@@ -130,6 +130,8 @@ type Account struct {
 	Disabled time.Time      `json:"disabled,omitzero"` // zero: not disabled
 	// SentCopies says who files a copy of what the account sends in its Sent box.
 	SentCopies SentCopies `json:"sent_copies,omitempty"`
+	// Until is when what proved somebody to be the account ends, and with it what it has opened: an app password. Zero: never.
+	Until time.Time `json:"-"`
 }
 
 // SentCopies is who files copies of what an account sends.

@@ -94,6 +94,7 @@ func (s *SQLite) Prove(ctx context.Context, p Proof) (Account, []byte, error) {
 	if right.app != "" {
 		s.ledger.use(right.app, right.used)
 	}
+	found.Until = right.until
 	account, err := found.enabled()
 	return account, right.Sign(p.Hash, p.Message), err
 }
@@ -104,15 +105,16 @@ type storedKeys struct {
 	exists bool
 	app    string // which app password; empty: the account's own
 	used   time.Time
+	until  time.Time // zero: it does not end
 }
 
 // keys are all that a proof may be made with, after one that exists not, so that an unknown name takes as long as another.
 func (s *SQLite) keys(ctx context.Context, account mail.AccountID, p Proof) ([]storedKeys, error) {
 	all := []storedKeys{{Keys: password.Keys{Stored: make([]byte, p.Hash.Size()), Server: make([]byte, p.Hash.Size())}}}
-	const text = `SELECT k.stored, k.server, k.app, p.used FROM scram k LEFT JOIN app_password p ON p.id=k.app
+	const text = `SELECT k.stored, k.server, k.app, p.used, p.expires FROM scram k LEFT JOIN app_password p ON p.id=k.app
 		WHERE k.account=? AND k.hash=? AND (k.app='' OR p.scope & ? <> 0 AND (p.expires=0 OR p.expires>?))`
 	err := s.each(ctx, text, []any{string(account), string(p.Hash), int64(p.Scope), s.opts.Now().Unix()}, func(r *sqlite.Stmt) error {
-		k := storedKeys{exists: true, app: r.ColumnText(2), used: fromUnix(r.ColumnInt64(3))}
+		k := storedKeys{exists: true, app: r.ColumnText(2), used: fromUnix(r.ColumnInt64(3)), until: fromUnix(r.ColumnInt64(4))}
 		k.Stored, k.Server = make([]byte, r.ColumnLen(0)), make([]byte, r.ColumnLen(1))
 		r.ColumnBytes(0, k.Stored)
 		r.ColumnBytes(1, k.Server)

@@ -79,21 +79,7 @@ func TestGuessesAreThrottled(t *testing.T) {
 func TestLastWordAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	o := testOptions(t)
-	d, err := directory.Open(filepath.Join(t.TempDir(), "directory.db"), directory.Options{
-		Domains: []directory.Domain{{Name: "south.test"}}, Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	login, err := mail.ParseAddress("bob@south.test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bob, err := d.AddAccount(t.Context(), login, "posthouse")
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, bob := houseOfBob(t)
 	o.Auth = sasl.New(sasl.Options{Directory: d})
 	s, addr := start(t, o)
 	user, err := scram.SHA256.NewClient("bob@south.test", "posthouse", "")
@@ -117,7 +103,7 @@ func TestLastWordAfterTheEnd(t *testing.T) {
 			c.send(base64.StdEncoding.EncodeToString([]byte(response)) + "\r\n")
 		}
 	}
-	if err := d.SetDisabled(t.Context(), login, time.Now()); err != nil {
+	if err := d.SetDisabled(t.Context(), bob.Login, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	s.Disconnect(bob.ID)
@@ -125,4 +111,49 @@ func TestLastWordAfterTheEnd(t *testing.T) {
 	c.until("a NO [CONTACTADMIN]")
 	c.send("b SELECT INBOX\r\n")
 	c.until("b BAD")
+}
+
+// houseOfBob is a directory of the test's own, and bob in it.
+func houseOfBob(t *testing.T) (*directory.SQLite, directory.Account) {
+	t.Helper()
+	d, err := directory.Open(filepath.Join(t.TempDir(), "directory.db"), directory.Options{
+		Domains: []directory.Domain{{Name: "south.test"}}, Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	login, err := mail.ParseAddress("bob@south.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob, err := d.AddAccount(t.Context(), login, "posthouse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, bob
+}
+
+// A session ends with the app password that opened it, also in IDLE.
+func TestSessionEndsWithItsPassword(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t)
+	d, bob := houseOfBob(t)
+	o.Auth = sasl.New(sasl.Options{Directory: d})
+	_, addr := start(t, o)
+	p, err := d.AddAppPassword(t.Context(), bob.Login, directory.AppPassword{Scope: directory.ScopeIMAP, Expires: time.Now().Add(2 * time.Second)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, addr)
+	c.send("a LOGIN bob@south.test " + p.Password + "\r\nb SELECT INBOX\r\n")
+	c.until("b OK")
+	c.send("c IDLE\r\n")
+	c.until("+ Idling")
+	c.until("* BYE What you logged in by has ended")
+	c.expectEnd()
 }

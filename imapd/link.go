@@ -18,7 +18,7 @@ type link struct {
 	limits *Limits
 	// beforeRead is called when all input is used up: what has been answered is sent then. Nil: not while another goroutine writes.
 	beforeRead func() error
-	until      time.Time // the end of all reading before authentication; zero afterwards
+	until      time.Time // the end of all reading: of the time for logging in, or of what the client logged in by; zero: none
 	deflated   *deflated // nil: nothing is compressed
 
 	mu      sync.Mutex

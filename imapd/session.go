@@ -260,6 +260,8 @@ func (s *session) lose(err error) {
 	case s.ended:
 	case s.link.stopping():
 		s.bye("Closing; try again later")
+	case !s.who.Until.IsZero() && time.Now().After(s.who.Until):
+		s.bye("What you logged in by has ended")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.bye("Nothing heard for too long")
 	}
@@ -318,7 +320,7 @@ func (s *session) logIn(ctx context.Context, who directory.Account) error {
 	}
 	s.who, s.account = who, account
 	s.log = s.anyone.With("login", who.Login.String())
-	s.link.until = time.Time{}
+	s.link.until = who.Until
 	s.in.Limits = lateLimits(s.server.opts.Limits.MessageSize)
 	return nil
 }

@@ -160,17 +160,7 @@ func TestDisconnect(t *testing.T) {
 func TestLastWordAfterTheEnd(t *testing.T) {
 	o := testOptions(t)
 	o.Kind, o.AllowPlaintextAuth = Submission, true
-	d, err := directory.Open(filepath.Join(t.TempDir(), "directory.db"), directory.Options{
-		Domains: []directory.Domain{{Name: "south.test"}}, Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	bob, err := d.AddAccount(t.Context(), parse("bob@south.test"), "posthouse")
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, bob := houseOfBob(t)
 	o.Directory = d
 	s, addr := start(t, o, plain)
 	for change, reply := range map[string]string{"password": "535 5.7.8 ", "disabled": "525 5.7.13 "} {
@@ -198,4 +188,44 @@ func TestLastWordAfterTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// houseOfBob is a directory of the test's own, and bob in it.
+func houseOfBob(t *testing.T) (*directory.SQLite, directory.Account) {
+	t.Helper()
+	d, err := directory.Open(filepath.Join(t.TempDir(), "directory.db"), directory.Options{
+		Domains: []directory.Domain{{Name: "south.test"}}, Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	bob, err := d.AddAccount(t.Context(), parse("bob@south.test"), "posthouse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, bob
+}
+
+// A session ends with the app password that opened it.
+func TestSessionEndsWithItsPassword(t *testing.T) {
+	o := testOptions(t)
+	o.Kind, o.AllowPlaintextAuth = Submission, true
+	d, bob := houseOfBob(t)
+	o.Directory = d
+	_, addr := start(t, o, plain)
+	p, err := d.AddAppPassword(t.Context(), bob.Login, directory.AppPassword{Scope: directory.ScopeSMTP, Expires: time.Now().Add(2 * time.Second)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, addr)
+	c.expect("220 ")
+	c.ask("EHLO client.test", "250 ")
+	c.ask("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00bob@south.test\x00"+p.Password)), "235 ")
+	c.expect("421 ")
+	c.expectEnd()
 }

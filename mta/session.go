@@ -265,6 +265,9 @@ func (s *session) await() error {
 	if s.block > 0 && now.Add(s.block).Before(deadline) {
 		deadline = now.Add(s.block)
 	}
+	if end := s.account.Until; !end.IsZero() && end.Before(deadline) {
+		deadline = end
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.waiting = s.block == 0; s.waiting && s.closing {
