@@ -2,6 +2,7 @@ package mta
 
 import (
 	"encoding/binary"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +54,29 @@ func send(t *testing.T, addr string) (phase, reply string) {
 		}
 	}
 	return "", reply
+}
+
+// The body that a filter gives a binary message has no lines to be made whole.
+func TestFilterChangesBinary(t *testing.T) {
+	body := "\x00one\ntwo\rthree"
+	_, o := filtered(t, miltertest.Script{Actions: 0xff, Answers: map[byte][][]byte{'E': {miltertest.Packet('b', body), miltertest.Packet('c', "")}}}, stage.Defer)
+	_, addr := start(t, o, plain)
+	c := dial(t, addr)
+	defer c.conn.Close()
+	header := "Content-Transfer-Encoding: binary\r\n\r\n"
+	c.say("EHLO client.test\r\nMAIL FROM:<alice@north.test> BODY=BINARYMIME\r\nRCPT TO:<bob@south.test>\r\nBDAT 38 LAST\r\n" + header + "\x00\r\nQUIT")
+	if _, err := io.Copy(io.Discard, c.r); err != nil {
+		t.Fatal(err)
+	}
+	m, err := o.Spool.Open(t.Context(), only(t, o.Spool).ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	got, err := io.ReadAll(io.NewSectionReader(m, 0, m.Size()))
+	if err != nil || !strings.HasSuffix(string(got), header+body) {
+		t.Errorf("%q, %v", got, err)
+	}
 }
 
 func numbered(n uint32, rest string) string {

@@ -144,8 +144,10 @@ func (e *edition) write(ctx context.Context, edit *Edit, header []byte, replaced
 	return nil
 }
 
-// replacement is the body that a filter gives in the place of the message's, made canonical: every line ends in CRLF.
+// replacement is the body that a filter gives in the place of the message's, made canonical: every line ends in CRLF. That of a binary
+// message may be anything (RFC 3030 §3), and stays as it comes.
 type replacement struct {
+	binary bool
 	create func() (Draft, error)
 	most   int64
 	draft  Draft // nil: nothing has come yet
@@ -162,6 +164,9 @@ func (r *replacement) Write(p []byte) (int, error) {
 	}
 	if r.draft.Size()+int64(len(p)) > r.most {
 		return 0, fmt.Errorf("%w: a body of more than %d octets", milter.ErrChange, r.most)
+	}
+	if r.binary {
+		return r.draft.Write(p)
 	}
 	out := make([]byte, 0, len(p)+len(p)/32)
 	for _, c := range p {

@@ -260,7 +260,7 @@ func (e *edition) ask(ctx context.Context, f *milter.Session) (milter.Answer, *m
 			return a, &milter.Changes{}, err
 		}
 	}
-	e.body = &replacement{create: func() (Draft, error) { return e.m.NewDraft(ctx) }, most: e.m.MaxSize}
+	e.body = &replacement{binary: e.m.Envelope.Body == mail.BodyBinaryMIME, create: func() (Draft, error) { return e.m.NewDraft(ctx) }, most: e.m.MaxSize}
 	return f.EndOfMessage(ctx, milter.Macros{"i": e.m.Envelope.ID.String()}, e.body)
 }
 
