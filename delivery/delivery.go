@@ -115,12 +115,14 @@ func New(o Options) (*Mover, error) {
 	return m, nil
 }
 
-// signAgain signs a message of one of our users that was converted on its way out.
+// signAgain signs a message that was converted on its way out, for the domain that it was signed for when it came: its author's, which need
+// not be its sender's.
 func (m *Mover) signAgain(env *mail.Envelope, content io.ReaderAt, size int64) ([]byte, error) {
-	if m.opts.Sign == nil || env.Origin.Account == "" {
+	domain := env.SignedFor()
+	if m.opts.Sign == nil || domain == "" {
 		return nil, nil
 	}
-	return m.opts.Sign(env.From.Domain(), content, size)
+	return m.opts.Sign(domain, content, size)
 }
 
 func withDefaults(o Options) Options {

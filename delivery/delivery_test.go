@@ -177,3 +177,16 @@ func (h *house) alias(address string, targets ...string) {
 		h.check(h.directory.AddAlias(h.Context(), directory.Alias{Address: addr(h, address), Target: addr(h, target)}))
 	}
 }
+
+// TestSignedAgain: a converted message is signed for the domain that it was signed for before, and a stranger's not at all.
+func TestSignedAgain(t *testing.T) {
+	m := &Mover{opts: Options{Sign: func(domain string, _ io.ReaderAt, _ int64) ([]byte, error) { return []byte(domain), nil }}}
+	for want, env := range map[string]mail.Envelope{
+		"author.test": {From: addr(t, "bob@sender.test"), Verdicts: []mail.Verdict{{Stage: "originator", Result: "pass"}, {Stage: mail.SignStage, Result: mail.Signed, Detail: "author.test"}}},
+		"":            {From: addr(t, "bob@author.test"), Verdicts: []mail.Verdict{{Stage: mail.SignStage, Result: "none", Detail: "author.test has no key here"}}},
+	} {
+		if got, err := m.signAgain(&env, strings.NewReader(""), 0); err != nil || string(got) != want {
+			t.Errorf("%q, want %q (%v)", got, want, err)
+		}
+	}
+}

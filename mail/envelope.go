@@ -74,6 +74,22 @@ type Verdict struct {
 	Action string `json:"action,omitempty"` // tag, quarantine; empty: nothing was wrong
 }
 
+// The words of the verdict on a message that left with our signature; its Detail is the domain.
+const (
+	SignStage = "sign"
+	Signed    = "signed"
+)
+
+// SignedFor is the domain whose keys signed the message when it came; empty: we did not sign it.
+func (e *Envelope) SignedFor() string {
+	for _, v := range e.Verdicts {
+		if v.Stage == SignStage && v.Result == Signed {
+			return v.Detail
+		}
+	}
+	return ""
+}
+
 // Body is the BODY parameter of MAIL: RFC 6152, RFC 3030.
 type Body uint8
 

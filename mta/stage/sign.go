@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"posthouse/crypto/dkim"
+	"posthouse/mail"
 	"posthouse/mail/smtp"
 )
 
@@ -14,7 +15,7 @@ type Sign struct {
 }
 
 // Name is Stage.
-func (Sign) Name() string { return "sign" }
+func (Sign) Name() string { return mail.SignStage }
 
 var notSigned = smtp.Reply{Code: 451, Enhanced: smtp.Enhanced{4, 3, 0}, Text: "the message cannot be signed now, try again later"}
 
@@ -32,5 +33,5 @@ func (s Sign) Judge(_ context.Context, m *Message) Verdict {
 	if err != nil {
 		return Verdict{Result: "temperror", Detail: err.Error()}.answered(notSigned)
 	}
-	return Verdict{Result: "signed", Detail: domain, Fields: fields}
+	return Verdict{Result: mail.Signed, Detail: domain, Fields: fields}
 }
