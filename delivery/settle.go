@@ -294,6 +294,9 @@ func (p policy) again(d *decision, t *tried, now time.Time) {
 	}
 	if d.outcome.Warned = !t.Warned && !now.Before(warn); d.outcome.Warned && t.Notify.Wants(mail.NotifyDelay) {
 		d.notice = dsn.Delayed
+		if t.isTimed() && t.env.By.Notify { // RFC 2852 §4.1.3
+			d.status = smtp.Enhanced{4, 4, 7}
+		}
 	}
 }
 

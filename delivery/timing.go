@@ -11,7 +11,7 @@ import (
 // isTimed tells whether the sender said by when the message is to be delivered: RFC 2852.
 func (t *tried) isTimed() bool { return t.env.By != nil }
 
-// isTooLate tells whether the message is to be returned by now, and not to be tried any more: RFC 2852 §4.1.
+// isTooLate tells whether the message is to be returned by now, and not to be tried any more: RFC 2852 §4.1.3.
 func (t *tried) isTooLate(now time.Time) bool {
 	return t.isTimed() && !t.env.By.Notify && !now.Before(t.env.By.Time)
 }
@@ -29,9 +29,9 @@ func (t *tried) lastTime(until time.Time) time.Time {
 	return until
 }
 
-// warnTime is when the sender hears of a delay: when it asked to, if it did.
+// warnTime is when the sender hears of a delay: when it asked to, if it did, and then of nothing before.
 func (t *tried) warnTime(warn time.Time) time.Time {
-	if t.isTimed() && t.env.By.Notify && t.env.By.Time.Before(warn) {
+	if t.isTimed() && t.env.By.Notify {
 		return t.env.By.Time
 	}
 	return warn

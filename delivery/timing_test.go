@@ -30,7 +30,7 @@ func TestHeldMessage(t *testing.T) {
 	})
 }
 
-// TestReturnedInTime: RFC 2852 §4.1. What cannot be delivered by then is returned then, and not tried again.
+// TestReturnedInTime: RFC 2852 §4.1.3. What cannot be delivered by then is returned then, and not tried again.
 func TestReturnedInTime(t *testing.T) {
 	inHouse(t, Options{Retry: []time.Duration{10 * time.Minute}}, func(h *house) {
 		south := h.network["192.0.2.1:25"]
@@ -58,9 +58,9 @@ func TestReturnedInTime(t *testing.T) {
 	})
 }
 
-// TestToldInTime: RFC 2852 §4.1. Mode N: the sender hears of the delay when it asked to, and the message is tried on.
+// TestToldInTime: RFC 2852 §4.1.3. Mode N: the sender hears of the delay when it asked to, and the message is tried on.
 func TestToldInTime(t *testing.T) {
-	inHouse(t, Options{Retry: []time.Duration{2 * time.Hour}}, func(h *house) {
+	inHouse(t, Options{Retry: []time.Duration{2 * time.Hour}, WarnAfter: 5 * time.Minute}, func(h *house) {
 		south := h.network["192.0.2.1:25"]
 		south.down.Store(true)
 		h.send(func(e *mail.Envelope) { e.By = &mail.DeliverBy{Time: time.Now().Add(15 * time.Minute), Notify: true} }, "bob@south.test")
@@ -69,14 +69,14 @@ func TestToldInTime(t *testing.T) {
 		if len(got) != 1 {
 			t.Fatalf("%d notices", len(got))
 		}
-		h.has(got[0], "Action: delayed\r\n")
+		h.has(got[0], "Action: delayed\r\nStatus: 4.4.7\r\n")
 		south.down.Store(false)
 		time.Sleep(3 * time.Hour)
 		got = h.inbox("alice@north.test")
 		if south.count() != 1 || len(got) != 2 {
 			t.Fatalf("%d messages, %d notices", south.count(), len(got))
 		}
-		h.has(got[1], "Action: relayed\r\n") // §4.1.4: the host knows nothing of DELIVERBY
+		h.has(got[1], "Action: relayed\r\n") // §4.1.4.2: the host knows nothing of DELIVERBY
 	})
 }
 

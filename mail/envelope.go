@@ -32,8 +32,9 @@ type Envelope struct {
 	Priority Priority    `json:"priority,omitempty"` // RFC 6710
 	Origin   Origin      `json:"origin"`
 	Received time.Time   `json:"received"`
-	// NotBefore is when the first attempt may be: RFC 4865. Zero: at once.
+	// NotBefore is when the first attempt may be: RFC 4865. Zero: at once. Hold is how that was asked for, as notices say it (§5.1.2).
 	NotBefore time.Time `json:"not_before,omitzero"`
+	Hold      string    `json:"hold,omitempty"`
 	// Once names the submission in its sender's own words, hashed: what the spool took with the same key is not taken again. Empty: it
 	// has no name.
 	Once string `json:"once,omitempty"`

@@ -42,7 +42,7 @@ func (s *session) admit(ctx context.Context, d *incoming) smtp.Reply {
 	m.Recipients.Add(int64(recipients))
 	m.Octets.Add(size)
 	s.log.LogAttrs(ctx, slog.LevelInfo, "message accepted", slog.String("mid", id.String()), slog.String("from", env.From.String()),
-		slog.Int("recipients", recipients), slog.Int64("octets", size), slog.String("with", env.Origin.Protocol), slog.Any("stages", verdicts(env.Verdicts)))
+		slog.Int("recipients", recipients), slog.Int64("octets", size), slog.String("with", env.Origin.Protocol), slog.Int("priority", int(env.Priority)), slog.Any("stages", verdicts(env.Verdicts)))
 	return reply(250, smtp.Enhanced{2, 0, 0}, "accepted as "+id.String())
 }
 

@@ -8,10 +8,10 @@ import (
 	"posthouse/mail/smtp"
 )
 
-// minBy is the shortest time that a message to be returned may ask for: the hosts of a domain are tried one after the other.
+// minBy (RFC 2852 §2) is the shortest time that a message to be returned may ask for: the hosts of a domain are tried one after the other.
 const minBy = time.Minute
 
-// deliverBy is DELIVERBY: RFC 2852.
+// deliverBy is DELIVERBY: RFC 2852 §3.
 func deliverBy() extension {
 	return extension{
 		name:   "DELIVERBY",

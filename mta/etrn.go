@@ -59,7 +59,7 @@ func (s *session) startQueue(ctx context.Context, to string) (n int, err error) 
 	return n, nil
 }
 
-// etrn has what waits for a node tried now: RFC 1985 §5.2. An "@" before the name has those below it too (§5.3).
+// etrn has what waits for a node tried now: RFC 1985 §5.1. An "@" before the name has those below it too (§5.3).
 func etrn(ctx context.Context, s *session, args []byte) answer {
 	if s.tx != nil {
 		return say(replyInMail)

@@ -10,7 +10,7 @@ import (
 // maxHold is how far ahead a message may be submitted.
 const maxHold = 30 * 24 * time.Hour
 
-// futureRelease is FUTURERELEASE: RFC 4865, an extension of submission and of nothing else.
+// futureRelease is FUTURERELEASE: RFC 4865 §3, an extension of submission and of nothing else (§4.2).
 func futureRelease() extension {
 	return extension{
 		name:    "FUTURERELEASE",
@@ -25,19 +25,19 @@ func futureRelease() extension {
 }
 
 // hold puts off the first attempt. A time in the past is no time to hold a message until, and one to be delivered before its release is
-// a contradiction.
+// a contradiction (RFC 4865 §4.2, §5.2.2).
 func hold(_ *session, m *smtp.Mail, t *transaction) smtp.Reply {
 	if m.HoldFor == 0 && m.HoldUntil.IsZero() {
 		return smtp.Reply{}
 	}
-	until := m.HoldUntil
+	until, asked := m.HoldUntil, "until;"+m.HoldUntil.Format(time.RFC3339Nano)
 	if m.HoldFor > 0 {
-		until = t.env.Received.Add(m.HoldFor)
+		until, asked = t.env.Received.Add(m.HoldFor), "for;"+strconv.FormatInt(int64(m.HoldFor/time.Second), 10)
 	}
 	ahead := until.Sub(t.env.Received)
 	if ahead < 0 || ahead > maxHold || t.env.By != nil && t.env.By.Time.Before(until) {
 		return replyHold
 	}
-	t.env.NotBefore = until
+	t.env.NotBefore, t.env.Hold = until, asked
 	return smtp.Reply{}
 }

@@ -4,7 +4,7 @@ import (
 	"posthouse/mail/smtp"
 )
 
-// priorities is MT-PRIORITY: RFC 6710.
+// priorities is MT-PRIORITY: RFC 6710 §3.
 func priorities() extension {
 	return extension{name: "MT-PRIORITY", rfc: "RFC 6710", bit: smtp.MTPriority, mail: prioritize}
 }
@@ -19,7 +19,7 @@ func prioritize(s *session, m *smtp.Mail, t *transaction) smtp.Reply {
 	return smtp.Reply{}
 }
 
-// saysPriority makes the reply to a message tell the priority it got instead of the one it asked for (RFC 6710): the first
+// saysPriority makes the reply to a message tell the priority it got instead of the one it asked for (RFC 6710 §4.1): the first
 // word of its text is the new one.
 func (t *transaction) saysPriority(r smtp.Reply) smtp.Reply {
 	if t.lowered && r.Positive() {

@@ -25,8 +25,8 @@ var (
 	replyAuthOK      = reply(235, smtp.Enhanced{2, 7, 0}, "welcome")
 	replyNoHelp      = reply(504, smtp.Enhanced{5, 5, 1}, "no such command")
 	replyInMail      = reply(503, smtp.Enhanced{5, 5, 1}, "not within a mail transaction")
-	replyNotThatNode = reply(459, smtp.Enhanced{4, 7, 1}, "not a node of this queue")       // RFC 1985 §5
-	replyNoQueue     = reply(458, smtp.Enhanced{4, 3, 0}, "unable to queue messages now")   // RFC 1985 §5
+	replyNotThatNode = reply(459, smtp.Enhanced{4, 7, 1}, "not a node of this queue")       // RFC 1985 §5.1
+	replyNoQueue     = reply(458, smtp.Enhanced{4, 3, 0}, "unable to queue messages now")   // RFC 1985 §5.1
 	replyCannotSay   = reply(252, smtp.Enhanced{2, 5, 2}, "send mail and it will be tried") // RFC 5321 §7.3
 	replyUnknown     = reply(500, smtp.Enhanced{5, 5, 2}, "unknown command")
 	replyNotOffered  = reply(502, smtp.Enhanced{5, 5, 1}, "command not offered")
@@ -52,7 +52,7 @@ var (
 	replyManyTo      = reply(452, smtp.Enhanced{4, 5, 3}, "too many recipients")                          // RFC 5321 §4.5.3.1.10
 	replyManyMails   = reply(421, smtp.Enhanced{4, 5, 3}, "too many messages over one connection")        // RFC 9422
 	replySoon        = reply(555, smtp.Enhanced{5, 5, 4}, "less time than the least that DELIVERBY says") // RFC 2852 §4
-	replyHold        = reply(501, smtp.Enhanced{5, 5, 4}, "not a time to hold the message until")         // RFC 4865
+	replyHold        = reply(501, smtp.Enhanced{5, 5, 4}, "not a time to hold the message until")         // RFC 4865 §4.2
 	replyRelay       = reply(550, smtp.Enhanced{5, 7, 1}, "relaying denied")                              // RFC 3463 §3.8
 	replyNoPipeline  = reply(554, smtp.Enhanced{5, 5, 0}, "data before it was asked for")                 // RFC 2920 §3.1
 	replyTooMany     = reply(421, smtp.Enhanced{4, 7, 0}, "too many errors")                              //

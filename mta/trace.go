@@ -3,6 +3,7 @@ package mta
 import (
 	"crypto/tls"
 	"net/netip"
+	"strconv"
 
 	"posthouse/mta/stage"
 )
@@ -58,6 +59,10 @@ func (s *session) received(d *incoming) []byte {
 	b = append(b, "\r\n\tid "...)
 	b = append(b, env.ID.String()...)
 	b = appendFor(b, s.tx)
+	if env.Priority != 0 || s.tx.lowered { // RFC 6710 §4.1
+		b = append(b, "\r\n\tPRIORITY "...)
+		b = strconv.AppendInt(b, int64(env.Priority), 10)
+	}
 	b = append(b, "; "...)
 	b = env.Received.AppendFormat(b, dateFormat)
 	return append(b, "\r\n"...)

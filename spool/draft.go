@@ -231,7 +231,7 @@ func (r *sealed) insert(tx *db.Tx) error {
 	}
 	due := now
 	if r.env.NotBefore.After(now) {
-		due = r.env.NotBefore // RFC 4865: held until then; its schedule begins there
+		due = r.env.NotBefore // RFC 4865 §4.2: held until then; its schedule begins there
 		tx.OnCommit(func() { r.spool.bell.ringAt(due) })
 	} else {
 		tx.OnCommit(r.spool.bell.ring)

@@ -21,7 +21,7 @@ type priorities uint32
 
 func (p *priorities) add(x mail.Priority) { *p |= 1 << (x - mail.MinPriority) }
 
-// descending yields the greatest first: RFC 6710 §5.
+// descending yields the greatest first: RFC 6710 §5.1.
 func (p priorities) descending() iter.Seq[mail.Priority] {
 	return func(yield func(mail.Priority) bool) {
 		for x := mail.MaxPriority; x >= mail.MinPriority; x-- {

@@ -131,7 +131,7 @@ type Result struct {
 	Host    string         // who said it; empty: we did
 	Via     string         // host, address and TLS of the connection, for trace
 	Relayed bool           // the host was given no word of what notices the sender wants (RFC 3461 §5.2.2)
-	Untimed bool           // the host was given no word of when to deliver (RFC 2852 §4.1.4)
+	Untimed bool           // the host was given no word of when to deliver (RFC 2852 §4.1.4.2)
 	Targets []mail.Address // of Delivered: the address is an alias, and the message goes on to these
 }
 

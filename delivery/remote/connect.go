@@ -149,7 +149,7 @@ func (k *conn) learn(r smtp.Reply, extended bool) {
 			}
 		case known == smtp.DeliverBy:
 			least, _, _ := strings.Cut(args, ",")
-			// A least time that is no number is none: RFC 2852 §3.
+			// A least time that is no number is none: RFC 2852 §2.
 			seconds, _ := strconv.ParseInt(strings.TrimSpace(least), 10, 32)
 			k.minBy = time.Duration(seconds) * time.Second
 		case known == smtp.Limits:

@@ -94,7 +94,7 @@ func (d *delivery) unfit(c *conn) *failure {
 			Text: fmt.Sprintf("the message has %d octets, and the host takes %d", size, c.limit)}})
 	case d.requireTLS() && !c.offered.Has(smtp.RequireTLS): // RFC 8689 §4.2.1
 		return c.peer.at(refusal(smtp.Enhanced{5, 7, 30}, "the host does not offer REQUIRETLS"))
-	case d.tooLate(c): // RFC 2852 §4.1.4
+	case d.tooLate(c): // RFC 2852 §4.1.4.1
 		return c.peer.at(refusal(smtp.Enhanced{5, 4, 7}, "the host does not promise to deliver in time"))
 	}
 	return nil
@@ -177,7 +177,7 @@ func (x *exchange) envelope() []step {
 	steps = append(steps, step{append(line, "\r\n"...), mailTime, x.onMail})
 	for n, i := range x.recipients {
 		to := &x.task.Recipients[i]
-		r := smtp.Rcpt{To: to.Address, Notify: to.Notify, Original: to.Original}
+		r := smtp.Rcpt{To: to.Address, Notify: x.notify(to.Notify), Original: to.Original}
 		line := append(r.Append([]byte("RCPT "), c.offered), "\r\n"...)
 		steps = append(steps, step{line, rcptTime, func(r smtp.Reply) bool { return x.onRcpt(n, r) }})
 	}

@@ -46,7 +46,7 @@ func TestParametersAreMirrored(t *testing.T) {
 	}
 }
 
-// TestDeliverBy: RFC 2852 §4.1.4. What is to be returned unless it comes in time goes to nobody who does not promise that.
+// TestDeliverBy: RFC 2852 §4.1.4.1. What is to be returned unless it comes in time goes to nobody who does not promise that.
 func TestDeliverBy(t *testing.T) {
 	const no = "permanent 550 5.4.7 the host does not promise to deliver in time" + refusedByAll
 	for name, c := range map[string]struct {
@@ -69,6 +69,29 @@ func TestDeliverBy(t *testing.T) {
 				w.host("192.0.2.1:25", script)
 				w.want(w.deliver(south, func(task *hop.Task) { task.Envelope.By = &mail.DeliverBy{Time: time.Now().Add(c.left)} }, "bob@south.test"), c.want)
 			})
+		})
+	}
+}
+
+// TestToldOfDelays: RFC 2852 §4.1.4.2. A host that does not know by when a message was to come is asked to tell of delays.
+func TestToldOfDelays(t *testing.T) {
+	for _, c := range []struct {
+		extensions, by string
+		notify         mail.Notify
+		said           string
+	}{
+		{"DSN", "", 0, " NOTIFY=FAILURE,DELAY"},
+		{"DSN", "", mail.NotifySuccess, " NOTIFY=SUCCESS,DELAY"},
+		{"DSN", "", mail.NotifyNever, " NOTIFY=NEVER"},
+		{"DSN\nDELIVERBY", " BY=60;N", 0, ""},
+		{"DSN\nDELIVERBY", " BY=60;N", mail.NotifySuccess, " NOTIFY=SUCCESS"},
+	} {
+		inWorld(t, southZone, func(w *world) {
+			w.host("192.0.2.1:25", strings.Replace(offering(c.extensions, c.by), "TO:<bob@south.test>", "TO:<bob@south.test>"+c.said, 1))
+			w.want(w.deliver(south, func(task *hop.Task) {
+				task.Envelope.By = &mail.DeliverBy{Time: time.Now().Add(time.Minute), Notify: true}
+				task.Recipients[0].Notify = c.notify
+			}, "bob@south.test"), "delivered 250 2.0.0 taken")
 		})
 	}
 }

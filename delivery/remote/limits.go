@@ -82,7 +82,7 @@ func (c *conn) takesDomain(domain string) bool {
 // maxSeconds is the largest by-time that can be said, either way: RFC 2852 §4.
 const maxSeconds = 999_999_999
 
-// timeLeft is what is left of the time a message may take, for the next host: RFC 2852 §4.1.
+// timeLeft is what is left of the time a message may take, for the next host: RFC 2852 §4.1.4.
 func timeLeft(by *mail.DeliverBy) smtp.By {
 	if by == nil {
 		return smtp.By{}
@@ -93,6 +93,19 @@ func timeLeft(by *mail.DeliverBy) smtp.By {
 	}
 	left.Seconds = max(-maxSeconds, min(left.Seconds, maxSeconds))
 	return left
+}
+
+// notify is what a recipient's sender is to hear of from a host that knows nothing of when the message was to come: of delays, too
+// (RFC 2852 §4.1.4.2).
+func (x *exchange) notify(n mail.Notify) mail.Notify {
+	by := x.task.Envelope.By
+	switch {
+	case by == nil || !by.Notify || n == mail.NotifyNever || x.conn.offered.Has(smtp.DeliverBy):
+		return n
+	case n == 0:
+		return mail.NotifyFailure | mail.NotifyDelay
+	}
+	return n | mail.NotifyDelay
 }
 
 // tooLate tells whether the host cannot be given a message that is to be returned unless it is delivered in time. A host of LMTP delivers

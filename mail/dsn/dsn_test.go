@@ -202,6 +202,18 @@ func TestReadBack(t *testing.T) {
 	}
 }
 
+// TestAskedFor: RFC 2852 §5, RFC 4865 §5.1.2. A notice says by when the message was to come, and that it was held.
+func TestAskedFor(t *testing.T) {
+	r := report(t, func(r *Report) {
+		r.Original.By = &phmail.DeliverBy{Time: r.Time.Add(time.Hour)}
+		r.Original.Hold = "for;60"
+	})
+	g := groups(t, parse(t, compose(t, r)).parts[1])[0]
+	if by, hold := g.Get("Deliver-By-Date"), g.Get("Future-Release-Request"); by != "Tue, 2 Jan 2024 04:05:01 +0000" || hold != "for;60" {
+		t.Errorf("%q, %q", by, hold)
+	}
+}
+
 func TestEnvelope(t *testing.T) {
 	env := report(t, nil).Envelope()
 	if !env.From.IsNull() || len(env.To) != 1 || env.To[0].Address != address(t, "alice@north.test") || env.To[0].Notify != phmail.NotifyNever {

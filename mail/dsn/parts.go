@@ -129,6 +129,12 @@ func (r *Report) writeStatus(mw *textproto.MultipartWriter) error {
 		h.add("Received-From-MTA", "dns; "+r.text(from))
 	}
 	h.add("Arrival-Date", r.Original.Received.Format(dateLayout))
+	if by := r.Original.By; by != nil { // RFC 2852 §5
+		h.add("Deliver-By-Date", by.Time.Format(dateLayout))
+	}
+	if hold := r.Original.Hold; hold != "" { // RFC 4865 §5.1.2
+		h.add("Future-Release-Request", hold)
+	}
 	if err := textproto.WriteHeader(&b, h.header()); err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 // Limits of the parameters that say when a message is to move.
 const (
 	maxByDigits   = 9 // RFC 2852 §4
-	maxHoldDigits = 9 // RFC 4865
+	maxHoldDigits = 9 // RFC 4865 §3
 )
 
 // By is the BY parameter of MAIL: RFC 2852 §4. The zero value is none.
@@ -57,7 +57,7 @@ func showBy(m Mail) string {
 	return s
 }
 
-// HOLDFOR, RFC 4865: seconds. It excludes HOLDUNTIL.
+// HOLDFOR, RFC 4865 §3: seconds. It excludes HOLDUNTIL.
 func parseHoldFor(m *Mail, value string) bool {
 	if !isNumber(value, maxHoldDigits) || !m.HoldUntil.IsZero() {
 		return false
@@ -74,7 +74,7 @@ func showHoldFor(m Mail) string {
 	return "=" + strconv.FormatInt(int64(m.HoldFor/time.Second), 10)
 }
 
-// HOLDUNTIL, RFC 4865: an Internet date and time. It excludes HOLDFOR.
+// HOLDUNTIL, RFC 4865 §3: an Internet date and time. It excludes HOLDFOR.
 func parseHoldUntil(m *Mail, value string) bool {
 	t, err := time.Parse(time.RFC3339, strings.ToUpper(value))
 	m.HoldUntil = t.UTC()
@@ -88,7 +88,7 @@ func showHoldUntil(m Mail) string {
 	return "=" + m.HoldUntil.UTC().Format(time.RFC3339Nano)
 }
 
-// MT-PRIORITY, RFC 6710 §3.
+// MT-PRIORITY, RFC 6710 §7.
 func parsePriority(m *Mail, value string) bool {
 	if !isNumber(strings.TrimPrefix(value, "-"), 1) || value == "-0" {
 		return false

@@ -20,7 +20,7 @@ func (h *house) commit(body, to string, change func(*mail.Envelope)) (mail.ID, e
 	return d.Commit(h.Context())
 }
 
-// greaterPriorityFirst: among what is due the greater priority goes first, also between destinations: RFC 6710 §5.
+// greaterPriorityFirst: among what is due the greater priority goes first, also between destinations: RFC 6710 §5.1.
 func greaterPriorityFirst(h *house) {
 	for _, p := range []mail.Priority{0, -3, 9, 4, 0, 4} {
 		for _, to := range []string{"a@one.test", "b@two.test"} {
