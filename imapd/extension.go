@@ -72,6 +72,8 @@ func extensions(l *Limits) []extension {
 		threading("REFS", byRefs),
 		threading("ORDEREDSUBJECT", byOrderedSubject),
 		i18nLevel(),
+		metadata(),
+		listMetadata(),
 	}
 }
 

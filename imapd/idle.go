@@ -91,6 +91,9 @@ func (s *session) changes(ctx context.Context) (<-chan mailbox.ModSeq, error) {
 // tellNow sends what has changed, and a line after it.
 func (s *session) tellNow(ctx context.Context, line string) error {
 	err := s.sync(ctx, telling{expunge: true})
+	if err == nil {
+		err = s.tellAnnotated(ctx)
+	}
 	if err != nil && !s.ended && s.out.Err() == nil { // The next change, or the next command, may find it better.
 		s.log.Error("cannot look for changes", "err", err)
 		err = nil

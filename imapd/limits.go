@@ -49,6 +49,7 @@ const (
 	maxSortKeys      = 20            // criteria of one SORT
 	maxSearchStrings = 50            // of one SEARCH that are looked for in bodies
 	maxAppends       = 10_000        // messages of one APPEND
+	maxEntries       = 100           // of one GETMETADATA or SETMETADATA
 	maxPatterns      = 100           // of one LIST
 	maxFieldNames    = 200           // of one HEADER.FIELDS
 	maxFlags         = 100           // keywords in one command

@@ -26,6 +26,7 @@ type listCommand struct {
 	recursive  bool                 // RECURSIVEMATCH
 	returns    attributes
 	status     []statusItem
+	entries    []string // of METADATA
 }
 
 // attributes are the return options beside STATUS.
@@ -173,7 +174,11 @@ func (c *listCommand) run(ctx context.Context, s *session) (reply, error) {
 		if !l.matches || !l.selected && !l.childInfo {
 			continue
 		}
-		if err := s.write(func(b []byte) []byte { return c.append(b, s.dialect, l) }); err != nil {
+		err := s.write(func(b []byte) []byte { return c.append(b, s.dialect, l) })
+		if err == nil && c.entries != nil && l.selected && l.box != nil {
+			err = c.tellEntries(ctx, s, l.box)
+		}
+		if err != nil {
 			return reply{}, err
 		}
 	}

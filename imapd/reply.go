@@ -3,6 +3,7 @@ package imapd
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"posthouse/directory"
 	"posthouse/directory/sasl"
@@ -84,6 +85,9 @@ var (
 	errCompressed     = no("COMPRESSIONACTIVE", "DEFLATE is active")
 	errSortKey        = bad("Unknown sort criterion")
 	errAlgorithm      = bad("Unknown threading algorithm")
+	errEntry          = bad("Entries begin with /private/ or /shared/")
+	errManyEntries    = no("METADATA TOOMANY", "Too many entries")
+	errLongValue      = no("METADATA MAXSIZE "+strconv.Itoa(mailbox.MaxAnnotation), "The value is too long")
 	errDone           = bad("Expected DONE")
 	errItem           = bad("Unknown data item")
 	errKey            = bad("Unknown search key")

@@ -217,7 +217,11 @@ func (s *session) answer(ctx context.Context, c *command, r reply) {
 	if r.status == statusBAD {
 		s.errors++
 	}
-	if err := s.sync(ctx, telling{expunge: c == nil || c.seqs != byNumbers}); err != nil && !s.ended {
+	err := s.sync(ctx, telling{expunge: c == nil || c.seqs != byNumbers})
+	if err == nil && s.account != nil {
+		err = s.tellAnnotated(ctx)
+	}
+	if err != nil && !s.ended {
 		s.log.Error("cannot look for changes", "err", err)
 	}
 	if r.text == "" && c != nil {

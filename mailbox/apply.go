@@ -127,6 +127,8 @@ func (c *change) run(m Mutation) (Result, error) {
 		return c.moveMessages(m)
 	case Expunge:
 		return c.expunge(m)
+	case SetAnnotation:
+		return c.setAnnotation(m)
 	}
 	return Result{}, fmt.Errorf("mailbox: a mutation of type %T is not known", m)
 }
@@ -224,6 +226,9 @@ func (c *change) eraseBox(id BoxID, old *box) error {
 		return err
 	}
 	if err := exec(c.conn, "DELETE FROM vanished WHERE box = ?", int64(id)); err != nil {
+		return err
+	}
+	if err := eraseAnnotations(c.conn, id); err != nil {
 		return err
 	}
 	return exec(c.conn, "DELETE FROM box WHERE id = ?", int64(id))

@@ -100,6 +100,11 @@ type Account interface {
 	// Vanished is the UIDs that left a box after a mod-sequence (RFC 7162 §3.2.5). False: expunges that old are no longer known of,
 	// and the set is empty.
 	Vanished(ctx context.Context, box BoxID, since ModSeq) (UIDSet, bool, error)
+	// Annotations are the entries of a box, or with no box of the account itself, that were set or taken away after a mod-sequence,
+	// ordered.
+	Annotations(ctx context.Context, box BoxID, since ModSeq) ([]Annotation, error)
+	// Annotated is the boxes (0: the account itself) that have such entries, and the mod-sequence of the latest.
+	Annotated(ctx context.Context, since ModSeq) ([]BoxID, ModSeq, error)
 	// Watch sends the account's mod-sequence after changes, the latest only, until ctx ends. A hint: Snapshot is the truth.
 	Watch(ctx context.Context) (<-chan ModSeq, error)
 	// Close releases the account.

@@ -130,7 +130,14 @@ func (d *Decoder) Word(want string) bool {
 func (d *Decoder) Atom(s *string) bool { return d.run(s, isAtom, "an atom") }
 
 // String decodes a quoted string or a literal.
-func (d *Decoder) String(s *string) bool { return d.quoted(s) || d.inMemory(s) }
+func (d *Decoder) String(s *string) bool {
+	return d.quoted(s) || !d.next.binary && d.inMemory(s) || d.missing("a string")
+}
+
+// String8 decodes a literal8 of a command that keeps it; it may have NULs: RFC 3516 §4.4.
+func (d *Decoder) String8(s *string) bool {
+	return d.next.binary && d.inMemory(s) || d.missing("a literal8")
+}
 
 // AString decodes an atom-like word or a string.
 func (d *Decoder) AString(s *string) bool { return d.String(s) || d.run(s, isAString, "a string") }

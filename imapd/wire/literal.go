@@ -106,7 +106,7 @@ func (d *Decoder) literal(l *Literal) bool {
 
 // inMemory decodes a literal of a command that keeps it.
 func (d *Decoder) inMemory(s *string) bool {
-	if !d.next.found || d.pos != d.next.at || d.next.binary {
+	if !d.next.found || d.pos != d.next.at {
 		return d.missing("a string")
 	}
 	if d.next.size > d.memory {
@@ -122,7 +122,7 @@ func (d *Decoder) inMemory(s *string) bool {
 	if _, err := io.ReadFull(l, buf); err != nil {
 		return d.fail(err)
 	}
-	if l.NUL {
+	if l.NUL && !l.Binary {
 		return d.fail(ErrNUL)
 	}
 	*s = string(buf)

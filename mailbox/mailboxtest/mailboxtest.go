@@ -38,6 +38,7 @@ func Run(t *testing.T, open Opener) {
 		{"Add", add},
 		{"Keys", keys},
 		{"FiledAs", filedAs},
+		{"Annotations", annotations},
 		{"Flags", flags},
 		{"UnchangedSince", unchangedSince},
 		{"Keywords", keywords},

@@ -1,6 +1,7 @@
 package mailboxtest
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -109,6 +110,71 @@ func filedAs(h *house) {
 	}
 	if r := h.do(add(sent, "", "a")); !r[0].Duplicate || r[0].UIDs.String() != "6" {
 		h.Errorf("the name is not known again: %+v", r)
+	}
+}
+
+func annotations(h *house) {
+	inbox := h.box("INBOX").ID
+	set := func(box mailbox.BoxID, entry string, value []byte) mailbox.SetAnnotation {
+		return mailbox.SetAnnotation{Box: box, Entry: entry, Value: value}
+	}
+	look := func(box mailbox.BoxID, since mailbox.ModSeq) string {
+		list, err := h.Annotations(h.Context(), box, since)
+		h.check(err)
+		var b strings.Builder
+		for _, a := range list {
+			fmt.Fprintf(&b, "%s=%q/%v ", a.Entry, a.Value, a.Value == nil)
+		}
+		return b.String()
+	}
+	first, err := h.Apply(h.Context(), set(inbox, "/private/Comment", []byte("mine")), set(0, "/shared/x", []byte{}), set(inbox, "/private/b/c", []byte("d")))
+	h.check(err)
+	h.reopen()
+	if got := look(inbox, 0) + look(0, 0); got != `/private/b/c="d"/false /private/comment="mine"/false /shared/x=""/false ` {
+		h.Error(got)
+	}
+	second, err := h.Apply(h.Context(), set(inbox, "/PRIVATE/comment", nil))
+	h.check(err)
+	if got := look(inbox, first.ModSeq); got != `/private/comment=""/true ` {
+		h.Error(got)
+	}
+	boxes, latest, err := h.Annotated(h.Context(), first.ModSeq)
+	if h.check(err); len(boxes) != 1 || boxes[0] != inbox || latest != second.ModSeq {
+		h.Errorf("%v %d", boxes, latest)
+	}
+	for _, bad := range []string{"", "x", "/", "/a/", "/a//b", "/a*", "/ü", "/" + strings.Repeat("x", mailbox.MaxAnnotationName)} {
+		h.refuse(mailbox.ErrBoxName, set(inbox, bad, []byte("x")))
+	}
+	h.refuse(mailbox.ErrLimit, set(inbox, "/a", make([]byte, mailbox.MaxAnnotation+1)))
+	h.refuse(mailbox.ErrNoBox, set(1<<30, "/a", []byte("x")))
+	var many []mailbox.Mutation
+	for i := range mailbox.MaxAnnotations + 1 {
+		many = append(many, set(0, fmt.Sprintf("/private/%d", i), []byte("x")))
+	}
+	h.refuse(mailbox.ErrLimit, many...)
+	if got := look(0, 0); got != `/shared/x=""/false ` {
+		h.Error(got)
+	}
+	for i := 0; i < 3*mailbox.MaxAnnotations; { // what was taken away takes no place for ever
+		var both []mailbox.Mutation
+		for range mailbox.MaxAnnotations / 5 {
+			both = append(both, set(0, fmt.Sprintf("/private/%d", i), []byte("x")), set(0, fmt.Sprintf("/private/%d", i), nil))
+			i++
+		}
+		h.do(both...)
+	}
+	if list, err := h.Annotations(h.Context(), 0, 0); err != nil || len(list) > 2*mailbox.MaxAnnotations {
+		h.Errorf("%d, %v", len(list), err)
+	}
+	h.do(mailbox.CreateBox{Name: "gone"})
+	gone := h.box("gone").ID
+	h.do(set(gone, "/private/x", []byte("y")), mailbox.RenameBox{From: "gone", To: "away"})
+	if got := look(gone, 0); got != `/private/x="y"/false ` {
+		h.Error(got)
+	}
+	h.do(mailbox.DeleteBox{Name: "away"})
+	if _, err := h.Annotations(h.Context(), gone, 0); !errors.Is(err, mailbox.ErrNoBox) {
+		h.Error(err)
 	}
 }
 
