@@ -55,6 +55,9 @@ const (
 	maxFlags         = 100           // keywords in one command
 	maxLinger        = 64 << 10      // octets read after our last word
 	lingerTime       = time.Second   // for which they are read
+
+	// lastCommand is for the command that runs when a session is to end: its account is disabled, or the server shuts down.
+	lastCommand = 30 * time.Second
 )
 
 // earlyLimits hold before authentication, when memory is given to strangers. A SASL response is a line (RFC 4422 names

@@ -23,8 +23,8 @@ type link struct {
 
 	mu      sync.Mutex
 	conn    net.Conn
-	waiting bool // for a command, nothing of which has come
-	closing bool
+	waiting bool      // for a command, nothing of which has come
+	closing time.Time // when it was told to end; zero: it was not
 }
 
 // await says that the next octet will be a command's first. It is false if there shall be no more commands.
@@ -32,7 +32,7 @@ func (l *link) await() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting = true
-	return !l.closing
+	return l.closing.IsZero()
 }
 
 // begin says that a command is being read or run.
@@ -42,21 +42,34 @@ func (l *link) begin() {
 	l.waiting = false
 }
 
-// stop has the session end after the command that runs, if one does.
+// stop has the session end after the command that runs, if one does and takes no longer than lastCommand: a client that reads slowly
+// would go on for as long as it likes.
 func (l *link) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closing = true
+	if l.closing.IsZero() {
+		l.closing = time.Now()
+	}
 	if l.waiting {
 		l.conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a connection that fails has ended
+	} else {
+		l.conn.SetDeadline(l.closing.Add(lastCommand)) //nolint:errcheck // likewise
 	}
+}
+
+// inTime is a deadline, or the session's end if that comes before it; mu is held.
+func (l *link) inTime(deadline time.Time) time.Time {
+	if end := l.closing.Add(lastCommand); !l.closing.IsZero() && end.Before(deadline) {
+		return end
+	}
+	return deadline
 }
 
 // stopping tells whether stop was called.
 func (l *link) stopping() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.closing
+	return !l.closing.IsZero()
 }
 
 // Read reads with the deadline of what is awaited.
@@ -89,7 +102,7 @@ func (l *link) readPlain(p []byte) (int, error) {
 func (l *link) armed() (net.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closing && l.waiting {
+	if !l.closing.IsZero() && l.waiting {
 		return nil, errClosing
 	}
 	limit := l.limits.CommandTime
@@ -100,7 +113,7 @@ func (l *link) armed() (net.Conn, error) {
 	if !l.until.IsZero() && l.until.Before(deadline) {
 		deadline = l.until
 	}
-	return l.conn, l.conn.SetReadDeadline(deadline)
+	return l.conn, l.conn.SetReadDeadline(l.inTime(deadline))
 }
 
 // Write writes; a client that takes nothing ends the session.
@@ -113,10 +126,16 @@ func (l *link) Write(p []byte) (int, error) {
 
 // writePlain writes to the connection.
 func (l *link) writePlain(p []byte) (int, error) {
-	if err := l.conn.SetWriteDeadline(time.Now().Add(l.limits.WriteTime)); err != nil {
+	if err := l.allowWrite(); err != nil {
 		return 0, err
 	}
 	return l.conn.Write(p)
+}
+
+func (l *link) allowWrite() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conn.SetWriteDeadline(l.inTime(time.Now().Add(l.limits.WriteTime)))
 }
 
 // startTLS does the server's handshake: on the connection as it is, or with a configuration on top of it.

@@ -63,7 +63,7 @@ func newGuard(o Options) *guard {
 		now:   o.Now, trusted: o.Trusted,
 		// Many may share an address, and some of them have a program with an old password.
 		clients: backoff(limit.Patience{Free: 20, First: time.Second, Most: time.Hour, Forget: forgetFailure}),
-		// The longest wait is short: it is what a stranger can do to somebody on a journey. It leaves 288 guesses a day.
+		// The longest wait is short, for the sake of somebody on a journey whose name a stranger guesses at. It leaves 288 guesses a day.
 		names: backoff(limit.Patience{Free: 10, First: time.Second, Most: 5 * time.Minute, Forget: forgetFailure}),
 		pairs: backoff(limit.Patience{Free: 10, First: time.Second, Most: 5 * time.Minute, Forget: forgetFailure}),
 		known: lru.New[origin, time.Time](maxSubjects),

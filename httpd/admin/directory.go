@@ -88,8 +88,8 @@ func (a *api) setPassword(r *http.Request) (any, error) {
 	return done{}, a.disconnect(r, who)
 }
 
-// switchAccount disables or enables an account, or says who keeps copies of what it sends. One that is disabled has no session left when
-// it returns.
+// switchAccount disables or enables an account, or says who keeps copies of what it sends. The
+// sessions of one that is disabled end with the commands they run.
 func (a *api) switchAccount(r *http.Request) (any, error) {
 	who, err := login(r)
 	if err != nil {

@@ -47,3 +47,38 @@ func TestEmptyBlocksAreNoCommand(t *testing.T) {
 		}
 	})
 }
+
+// A session that is to end does so soon, though its client takes the answer under way as slowly as it may.
+func TestSlowReaderDoesNotStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, conn := net.Pipe()
+		limits := Limits{}.withDefaults()
+		l := &link{limits: &limits, conn: conn}
+		l.begin()
+		var wrote error
+		var ended time.Time
+		go func() {
+			for wrote == nil {
+				_, wrote = l.Write([]byte("x"))
+			}
+			ended = time.Now()
+			conn.Close()
+		}()
+		go func() {
+			for b := make([]byte, 1); ; time.Sleep(limits.WriteTime / 2) {
+				if _, err := client.Read(b); err != nil {
+					return
+				}
+			}
+		}()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		stopped := time.Now()
+		l.stop()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if took := ended.Sub(stopped); took != lastCommand {
+			t.Errorf("it ends after %s: %v", took, wrote)
+		}
+	})
+}
