@@ -37,6 +37,9 @@ func (s *session) admit(ctx context.Context, d *incoming) smtp.Reply {
 	if err != nil {
 		return s.failed(err)
 	}
+	for _, st := range s.stages().taken {
+		st.Taken(&s.tx.message)
+	}
 	m := &s.server.metrics
 	m.Messages.Add(1)
 	m.Recipients.Add(int64(recipients))

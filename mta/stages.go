@@ -123,6 +123,7 @@ type list struct {
 	rcpt    []stage.RcptStage
 	start   []stage.Starter
 	data    []stage.DataStage
+	taken   []stage.TakenStage
 }
 
 // named are the stages of the names, which passed Check.
@@ -147,6 +148,7 @@ func newList(all []stage.Stage) *list {
 		rcpt:    having[stage.RcptStage](all),
 		start:   having[stage.Starter](all),
 		data:    having[stage.DataStage](all),
+		taken:   having[stage.TakenStage](all),
 	}
 }
 

@@ -3,7 +3,7 @@
 //
 // It must not know sessions, the spool, or what happens to a message later. The flow follows the session's phases, and a stage takes part in
 // those whose interface it has: Connect before the greeting, Hello, Mail, Rcpt; at the first recipient Start of every stage that can begin
-// before the content is there; after the content, Judge. In each phase the stages are asked in their order, until one refuses or defers. A
+// before the content is there; after the content, Judge; when the message is safe, Taken. In each phase the stages are asked in their order, until one refuses or defers. A
 // stage that cannot tell in time says so in its result; it never accepts what it was there to refuse.
 package stage
 
@@ -61,6 +61,12 @@ type RcptStage interface {
 type DataStage interface {
 	Stage
 	Judge(ctx context.Context, m *Message) Verdict
+}
+
+// TakenStage hears of each message that was taken: that it is durable, and the client is about to be told so.
+type TakenStage interface {
+	Stage
+	Taken(m *Message)
 }
 
 // Starter is a DataStage that can begin when only the envelope's sender is known, and that somebody here is to get the message.
@@ -129,8 +135,9 @@ type Message struct {
 	MaxSize  int64 // of what is written to it
 
 	// What earlier stages found, for later ones.
-	spf  spf.Answer
-	dkim []dkim.Signature
+	spf   spf.Answer
+	dkim  []dkim.Signature
+	named []mail.Address // by RCPT, as Recipient counts them
 
 	started chan spf.Answer // what Start of SPF promised; nil: nothing
 	reverse chan reverse    // what Start of IPRev promised; nil: nothing
