@@ -158,16 +158,32 @@ func TestClamd(t *testing.T) {
 // A scanner that is not there, ends early or talks nonsense scans nothing: the mail comes again.
 func TestClamdLost(t *testing.T) {
 	for name, answer := range map[string]string{
-		"silence": "", "nonsense": "OK\x00", "too large for it": "INSTREAM size limit exceeded. ERROR\x00", "no end": "stream: OK", "no virus": "stream:  FOUND\x00",
+		"silence": "", "nonsense": "OK\x00", "no end": "stream: OK", "no virus": "stream:  FOUND\x00",
 	} {
 		o := testOptions(t)
 		o.Admission.Strangers = []string{"clamav"}
-		o.Admission.ClamAV = stage.ClamAV{Network: "tcp", Address: answering(t, answer), Action: stage.Refuse, MaxSize: 1 << 20}
+		o.Admission.ClamAV = stage.ClamAV{Network: "unix", Address: answering(t, answer), Action: stage.Refuse, MaxSize: 1 << 20}
 		_, addr := start(t, o, plain)
 		if r := letterTo(t, addr, "x"); !strings.HasPrefix(r, "451 4.3.0 the message cannot be scanned now") {
 			t.Errorf("%s: %s", name, r)
 		}
 		checkEmpty(t, o)
+	}
+	// It says so before it has heard the end, which does not fit into the connection.
+	for answer, want := range map[string]string{
+		"stream: OK\x00": "451 4.3.0 ", "stream: Eicar FOUND\x00": "554 5.7.1 ", "INSTREAM size limit exceeded. ERROR\x00": "250 2.0.0 ",
+	} {
+		o := testOptions(t)
+		o.Admission.Strangers = []string{"clamav"}
+		o.Admission.ClamAV = stage.ClamAV{Network: "unix", Address: answering(t, answer), Action: stage.Refuse, MaxSize: 10 << 20}
+		_, addr := start(t, o, plain)
+		if r := letterTo(t, addr, benchHeader+strings.Repeat(strings.Repeat("x", 70)+"\r\n", 100_000)); !strings.HasPrefix(r, want) {
+			t.Errorf("%s: %s", answer, r)
+		} else if want[0] != '2' {
+			checkEmpty(t, o)
+		} else if e := only(t, o.Spool); !e.Quarantined || e.Verdicts[0].Result != "too-big" {
+			t.Errorf("%s: %+v", answer, e.Verdicts)
+		}
 	}
 	o := testOptions(t)
 	o.Admission.Strangers = []string{"clamav"}
@@ -178,9 +194,9 @@ func TestClamdLost(t *testing.T) {
 	}
 }
 
-// answering is the address of a server that says the same to everybody, whatever they send, and ends.
+// answering is the socket of a server that says the same to everybody, whatever they send, and ends.
 func answering(t testing.TB, text string) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "clamd"))
 	if err != nil {
 		t.Fatal(err)
 	}

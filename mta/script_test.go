@@ -220,7 +220,7 @@ var settings = map[string]func(t testing.TB, o *Options, value string){
 	"recipient":        func(t testing.TB, o *Options, v string) { o.Admission.Recipient = number(t, v) },
 	"milter":           setMilter,
 	"clamav": func(t testing.TB, o *Options, v string) {
-		o.Admission.ClamAV = stage.ClamAV{Network: "tcp", Address: answering(t, v+"\x00"), Action: stage.Refuse, MaxSize: 1 << 20}
+		o.Admission.ClamAV = stage.ClamAV{Network: "unix", Address: answering(t, v+"\x00"), Action: stage.Refuse, MaxSize: 1 << 20}
 	},
 	"faults": func(t testing.TB, o *Options, v string) {
 		o.Clients = NewClients(ClientsOptions{Faults: number(t, v), Ban: time.Hour})

@@ -39,7 +39,10 @@ var (
 	notScanned = smtp.Reply{Code: 451, Enhanced: smtp.Enhanced{4, 3, 0}, Text: "the message cannot be scanned now, try again later"}
 )
 
-var errClamAV = errors.New("clamd did not scan")
+var (
+	errClamAV   = errors.New("clamd did not scan")
+	errClamSize = errors.New("clamd takes less than max_size")
+)
 
 // Judge is DataStage.
 func (s ClamAV) Judge(ctx context.Context, m *Message) Verdict {
@@ -48,6 +51,8 @@ func (s ClamAV) Judge(ctx context.Context, m *Message) Verdict {
 	}
 	virus, err := s.scan(ctx, m)
 	switch {
+	case errors.Is(err, errClamSize): // it would be no other the next time
+		return Verdict{Action: Quarantine, Result: "too-big", Detail: clean(err.Error())}
 	case err != nil:
 		return Verdict{Result: "temperror", Detail: clean(err.Error())}.answered(notScanned)
 	case virus != "":
@@ -67,16 +72,22 @@ func (s ClamAV) scan(ctx context.Context, m *Message) (virus string, err error) 
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // a closed connection ends the wait as well
 	defer stop()
 	sent := stream(conn, io.NewSectionReader(m.Content, 0, m.Size))
-	// What clamd says matters even if it did not hear the end: it may have had enough.
+	// What clamd says matters even if it did not hear the end: it may have had enough. But that is no word on the rest.
 	answer, err := bufio.NewReader(io.LimitReader(conn, maxClam)).ReadString(0)
 	if err != nil {
 		return "", errors.Join(err, sent)
 	}
-	return parseClam(strings.TrimRight(answer, "\x00\n"))
+	if virus, err = parseClam(strings.TrimRight(answer, "\x00\n")); virus == "" {
+		err = errors.Join(err, sent)
+	}
+	return virus, err
 }
 
 // parseClam reads "stream: OK" or "stream: NAME FOUND"; all else is an error.
 func parseClam(answer string) (virus string, err error) {
+	if strings.HasPrefix(answer, "INSTREAM size limit exceeded") {
+		return "", fmt.Errorf("%w: %.200q", errClamSize, answer)
+	}
 	result, ok := strings.CutPrefix(answer, "stream: ")
 	if ok && result == "OK" {
 		return "", nil
