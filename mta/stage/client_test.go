@@ -76,6 +76,21 @@ func TestHELO(t *testing.T) {
 	}
 }
 
+// What comes from this host may be called what the host is called.
+func TestOwnHELO(t *testing.T) {
+	s := HELO{Hostname: "mail.south.test", Action: Refuse}
+	for remote, want := range map[string]string{"127.0.0.1:1000": "pass", "192.0.2.25:1000": "pass", "192.0.2.1:1000": "own-name"} {
+		c := Client{Remote: netip.MustParseAddrPort(remote), Local: netip.MustParseAddrPort("192.0.2.25:25"), HELO: "mail.south.test"}
+		if v := s.Hello(t.Context(), &c); v.Result != want {
+			t.Errorf("%s: %+v", remote, v)
+		}
+		c.HELO = "[IPv6:::ffff:" + c.Remote.Addr().String() + "]"
+		if v := s.Hello(t.Context(), &c); v.Result != "pass" {
+			t.Errorf("%s says %s: %+v", remote, c.HELO, v)
+		}
+	}
+}
+
 func TestIPRev(t *testing.T) {
 	var names strings.Builder
 	for i := range 20 { // the last of them has the address, and is not looked at

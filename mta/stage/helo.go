@@ -36,7 +36,7 @@ func (s HELO) Hello(_ context.Context, c *Client) Verdict {
 // look says what is wrong with a name, and whether it is certainly false.
 func (s HELO) look(c *Client) (result string, certain bool) {
 	name := strings.TrimSuffix(c.HELO, ".")
-	if strings.EqualFold(name, s.Hostname) {
+	if strings.EqualFold(name, s.Hostname) && !isOurs(c) {
 		return "own-name", true
 	}
 	if _, err := netip.ParseAddr(name); err == nil { // RFC 5321 §4.1.3: a literal has brackets
@@ -51,15 +51,19 @@ func (s HELO) look(c *Client) (result string, certain bool) {
 	return "pass", false
 }
 
+// isOurs tells a program on this host, which may well be called what we are.
+func isOurs(c *Client) bool { return c.Remote.Addr().IsLoopback() || c.Remote.Addr() == c.Local.Addr() }
+
 func (HELO) lookLiteral(c *Client, literal string) (result string, certain bool) {
 	if len(literal) > 5 && strings.EqualFold(literal[:5], "IPv6:") {
 		literal = literal[5:]
 	}
 	addr, err := netip.ParseAddr(literal)
+	addr = addr.Unmap()
 	switch {
 	case err == nil && addr == c.Remote.Addr():
 		return "pass", false
-	case err == nil && addr == c.Local.Addr():
+	case err == nil && addr == c.Local.Addr() && !isOurs(c):
 		return "own-address", true
 	}
 	return "other-address", false // behind a translator of addresses, say
