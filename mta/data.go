@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"posthouse/directory"
 	"posthouse/mail"
 	"posthouse/mail/smtp"
 	"posthouse/mta/stage"
@@ -122,6 +123,22 @@ func (s *session) failed(err error) smtp.Reply {
 		s.log.Error("the spool failed: no mail is taken until a restart", "err", err)
 	}
 	r := replyTo(err)
-	s.log.Info("message refused", "from", s.tx.env.From, "code", r.Code, "err", err)
+	for _, b := range bounds {
+		if errors.Is(err, b.err) {
+			s.doing = b.stage
+		}
+	}
+	s.log.Info("message refused", "stage", s.doing, "from", s.tx.env.From, "code", r.Code, "err", err)
 	return r
+}
+
+// bounds are what no list of stages switches off, and the names under which it refuses.
+var bounds = []struct {
+	err   error
+	stage string
+}{
+	{errHops, "loop"},
+	{errHeaderLong, "size"}, {smtp.ErrTooBig, "size"},
+	{errHeaderForm, "lines"}, {smtp.ErrBareLine, "lines"},
+	{directory.ErrRate, "budget"},
 }

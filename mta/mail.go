@@ -49,6 +49,8 @@ func (s *session) judgeSender(ctx context.Context, m *smtp.Mail, args []byte) sm
 		return replyNeedsUTF8
 	}
 	if m.Size > s.server.opts.Limits.MessageSize {
+		s.doing = "size"
+		s.log.Info("sender refused", "stage", s.doing, "from", m.From, "size", m.Size)
 		return replyTo(smtp.ErrTooBig)
 	}
 	// The null sender is everybody's: mail readers send their disposition notifications with it (RFC 8098 §3).
@@ -59,7 +61,8 @@ func (s *session) judgeSender(ctx context.Context, m *smtp.Mail, args []byte) sm
 	if err == nil {
 		return smtp.Reply{}
 	}
-	s.log.Info("sender refused", "from", m.From, "login", s.account.Login, "err", err)
+	s.doing = "originator"
+	s.log.Info("sender refused", "stage", s.doing, "from", m.From, "login", s.account.Login, "err", err)
 	if r := replyTo(err); r.Temporary() {
 		return r
 	}

@@ -219,7 +219,7 @@ func (s *Server) logOf(sess *session) *slog.Logger {
 // network is whose sessions are counted together: an IPv4 address, an IPv6 /64; zero for those that are not counted.
 func (sess *session) network() netip.Prefix {
 	addr := sess.remote.Addr()
-	if !addr.IsValid() || sess.trusted {
+	if !addr.IsValid() || sess.trusted || sess.server.opts.Clients.trusts(addr) {
 		return netip.Prefix{}
 	}
 	return limit.Network(addr)

@@ -476,7 +476,7 @@ func TestNetworks(t *testing.T) {
 		"[2001:db8::1]:25":       "2001:db8::/64",
 		"[2001:db8::1:2:3:4]:25": "2001:db8::/64",
 	} {
-		sess := &session{remote: netip.MustParseAddrPort(addr)}
+		sess := &session{server: &Server{}, remote: netip.MustParseAddrPort(addr)}
 		if got := sess.network().String(); got != want {
 			t.Errorf("%s: %s", addr, got)
 		}
@@ -525,6 +525,50 @@ func (l *logged) contains(s string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Contains(l.text.String(), s)
+}
+
+// A refusal that no list of stages switches off has a name in the log all the same.
+func TestRefusalsAreNamed(t *testing.T) {
+	var log logged
+	o := testOptions(t)
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	o.Limits.Hops, o.Limits.HeaderSize, o.Limits.MessageSize = 1, 100, 1000
+	s, addr := start(t, o, plain)
+	c := dial(t, addr)
+	c.expect("220 ")
+	c.ask("EHLO client.test", "250 ")
+	for name, text := range map[string]string{
+		"loop": "Received: a\r\nReceived: b\r\n", "size": "X: " + strings.Repeat("x", 200) + "\r\n", "lines": " X: y\r\n",
+	} {
+		c.ask("MAIL FROM:<alice@north.test>", "250 ")
+		c.ask("RCPT TO:<bob@south.test>", "250 ")
+		c.ask("DATA", "354 ")
+		c.say(text + "\r\n.")
+		if line, err := c.r.ReadString('\n'); err != nil || line[:2] != "55" {
+			t.Fatalf("%s: %s, %v", name, line, err)
+		}
+		if !log.contains("stage="+name) || s.Metrics().Refused()[name] != 1 {
+			t.Errorf("%s is not named: %v", name, s.Metrics().Refused())
+		}
+	}
+	c.ask("MAIL FROM:<alice@north.test> SIZE=2000", "552 ")
+	if n := s.Metrics().Refused()["size"]; n != 2 {
+		t.Errorf("%d", n)
+	}
+}
+
+// Who is trusted is not counted, and does not wait for the answers to its errors.
+func TestTrustedAreNotHeldBack(t *testing.T) {
+	o := testOptions(t)
+	o.Limits.SessionsPerNetwork = 1
+	o.Tarpit = Tarpit{Delay: time.Hour, Sessions: 1}
+	o.Clients = NewClients(ClientsOptions{Never: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	_, addr := start(t, o, plain)
+	for range 3 {
+		c := dial(t, addr)
+		c.expect("220 ")
+		c.ask("WHAT", "500 ")
+	}
 }
 
 type panicking struct{ directory.Directory }

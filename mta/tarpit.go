@@ -10,7 +10,10 @@ type Tarpit struct {
 }
 
 // slow tells that the next replies may wait: one of them is to an error, and there were enough.
-func (s *session) slow() bool { return s.server.tarpit != nil && s.errors > s.server.opts.Tarpit.After }
+func (s *session) slow() bool {
+	o := &s.server.opts
+	return s.server.tarpit != nil && s.errors > o.Tarpit.After && !o.Clients.trusts(s.remote.Addr())
+}
 
 // waitInTarpit waits, if there is room.
 func (s *session) waitInTarpit() {
