@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"posthouse/internal/testkit"
 )
 
 // peer is a client that keeps account of what it is told.
@@ -165,4 +167,23 @@ func TestFewWrites(t *testing.T) {
 	if err := server.opts.Store.Remove(t.Context(), "few"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// What others expunged keeps its number until that can be told; once its content is gone, a FETCH of it says so, and answers for the
+// others. RFC 5530 §3 EXPUNGEISSUED.
+func TestContentOfExpungedMessages(t *testing.T) {
+	_, addr := start(t, testOptions(t))
+	a, b := dial(t, addr).login(), dial(t, addr).login()
+	a.send("p APPEND INBOX {3+}\r\nabc {3+}\r\ndef\r\ns SELECT INBOX\r\n")
+	a.until("s OK")
+	b.send("s SELECT INBOX\r\nd STORE 1 +FLAGS.SILENT (\\Deleted)\r\ne EXPUNGE\r\n")
+	b.until("e OK")
+	testkit.Until(t, "the content is gone", func() bool {
+		a.send("f FETCH 1:2 BODY.PEEK[]\r\n")
+		a.until("* 2 FETCH")
+		return strings.HasPrefix(a.until("f "), "f NO [EXPUNGEISSUED]")
+	})
+	a.send("n NOOP\r\n")
+	a.until("* 1 EXPUNGE")
+	a.until("n OK")
 }
