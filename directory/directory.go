@@ -32,6 +32,7 @@ var (
 	ErrUnavailable = errors.New("directory: cannot answer now")
 	ErrTooMany     = errors.New("directory: there are as many already as there may be")
 	ErrNoEntry     = errors.New("directory: there is no such entry")
+	ErrDeclared    = errors.New("directory: the configuration declares it; change it there")
 	ErrRate        = errors.New("directory: the account has sent enough for a day")
 )
 
@@ -60,11 +61,12 @@ type Directory interface {
 	Account(ctx context.Context, login mail.Address) (Account, error)
 	// AddAccount makes an account, with its login name as its address. ErrExists, ErrNoDomain.
 	AddAccount(ctx context.Context, login mail.Address, password string) (Account, error)
+	// SetPassword changes an account's own password. ErrNoAccount; ErrDeclared: the next start would bring the old one back.
 	SetPassword(ctx context.Context, login mail.Address, password string) error
 	SetDisabled(ctx context.Context, login mail.Address, at time.Time) error
 	// SetSentCopies says who files copies of what the account sends. ErrNoAccount.
 	SetSentCopies(ctx context.Context, login mail.Address, by SentCopies) error
-	// RemoveAccount forgets the account and the aliases that lead to nobody else.
+	// RemoveAccount forgets the account and the aliases that lead to nobody else. ErrNoAccount, ErrDeclared.
 	RemoveAccount(ctx context.Context, login mail.Address) (Account, error)
 	Aliases(ctx context.Context) iter.Seq2[Alias, error]
 	// AddAlias makes one more target of an alias. An alias of one account of ours is an address the account owns.

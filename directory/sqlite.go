@@ -24,7 +24,8 @@ import (
 
 // Options of a SQLite directory; every zero value is usable.
 type Options struct {
-	// Domains and Accounts are those the configuration declares, beside what the database holds; commands cannot remove them.
+	// Domains and Accounts are those the configuration declares, beside what the database holds; commands can neither remove them nor
+	// change their passwords, which would be back at the next start.
 	Domains  []Domain
 	Accounts []Declared
 	// Postmaster gets the mail of postmaster@ and abuse@ every domain of ours that has no such address itself (RFC 5321 §4.5.1,
@@ -97,6 +98,11 @@ func (s *SQLite) declare(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// declares tells whether the configuration declares an account.
+func (s *SQLite) declares(login mail.Address) bool {
+	return slices.ContainsFunc(s.opts.Accounts, func(d Declared) bool { return d.Login.FoldLocal() == login.FoldLocal() })
 }
 
 func (s *SQLite) redeclare(ctx context.Context, a Declared) error {
@@ -236,6 +242,9 @@ func newAccountID() mail.AccountID {
 
 // SetPassword is Directory.
 func (s *SQLite) SetPassword(ctx context.Context, login mail.Address, secret string) error {
+	if s.declares(login) {
+		return ErrDeclared
+	}
 	made, err := s.makeSecrets(ctx, login, secret)
 	if err != nil {
 		return err
@@ -267,6 +276,9 @@ func (s *SQLite) updateAccount(ctx context.Context, login mail.Address, query st
 
 // RemoveAccount is Directory.
 func (s *SQLite) RemoveAccount(ctx context.Context, login mail.Address) (Account, error) {
+	if s.declares(login) {
+		return Account{}, ErrDeclared
+	}
 	a, err := s.Account(ctx, login)
 	if err != nil {
 		return Account{}, err

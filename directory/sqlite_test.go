@@ -51,6 +51,12 @@ func TestDeclaredAccountsFollowTheConfiguration(t *testing.T) {
 			t.Errorf("%+v, %v", a, err)
 		}
 		id = a.ID
+		if err := d.SetPassword(ctx, login, "third"); !errors.Is(err, directory.ErrDeclared) {
+			t.Errorf("another password: %v", err)
+		}
+		if _, err := d.RemoveAccount(ctx, login); !errors.Is(err, directory.ErrDeclared) {
+			t.Errorf("its removal: %v", err)
+		}
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}

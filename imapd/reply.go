@@ -135,6 +135,7 @@ var replies = []struct {
 	{directory.ErrTooMany, errServerBug, true},
 	{directory.ErrNoEntry, errServerBug, true},
 	{directory.ErrRate, errServerBug, true},
+	{directory.ErrDeclared, errServerBug, true},
 	{directory.ErrScope, errServerBug, true},
 
 	{wire.ErrLine, bad("The command is too long"), false},

@@ -103,6 +103,7 @@ var errorReplies = []struct {
 	{directory.ErrExists, replyLocal},                                                                                  // no question of ours leads to these
 	{directory.ErrTooMany, replyLocal},                                                                                 //
 	{directory.ErrNoEntry, replyLocal},                                                                                 //
+	{directory.ErrDeclared, replyLocal},                                                                                //
 	{directory.ErrScope, replyLocal},                                                                                   //
 	{directory.ErrCredentials, replyAuthNo},                                                                            //
 

@@ -342,6 +342,7 @@ func TestUnavailableDirectory(t *testing.T) {
 
 // inBubble has f talk to a server whose time is the bubble's.
 func inBubble(t *testing.T, limits Limits, f func(*client)) {
+	testOptions(t) // the house is everybody's, and must not be opened in the bubble
 	synctest.Test(t, func(t *testing.T) {
 		sp, err := spool.OpenSQLite(spool.Options{Dir: t.TempDir()})
 		if err != nil {

@@ -195,7 +195,7 @@ func TestEverySentinelHasAStatus(t *testing.T) {
 	for _, err := range []error{
 		mail.ErrAddress, mail.ErrID, spool.ErrNotFound, spool.ErrLeaseLost, spool.ErrFull, spool.ErrFailed, spool.ErrClosed,
 		directory.ErrNotLocal, directory.ErrNoAddress, directory.ErrNoAccount, directory.ErrNoDomain, directory.ErrExists, directory.ErrAliasLoop,
-		directory.ErrUnavailable, directory.ErrNoEntry, directory.ErrScope, directory.ErrTooMany, mailbox.ErrFull, mailbox.ErrFailed, mailbox.ErrClosed,
+		directory.ErrUnavailable, directory.ErrNoEntry, directory.ErrScope, directory.ErrTooMany, directory.ErrDeclared, mailbox.ErrFull, mailbox.ErrFailed, mailbox.ErrClosed,
 	} {
 		if status, _ := reply(fmt.Errorf("wrapped: %w", err)); status == http.StatusInternalServerError {
 			t.Errorf("%v has no status", err)

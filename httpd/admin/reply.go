@@ -31,6 +31,7 @@ func statuses() []struct {
 		{directory.ErrNoEntry, http.StatusNotFound},
 		{directory.ErrScope, http.StatusBadRequest},
 		{directory.ErrExists, http.StatusConflict},
+		{directory.ErrDeclared, http.StatusConflict},
 		{directory.ErrTooMany, http.StatusConflict},
 		{directory.ErrAliasLoop, http.StatusConflict},
 		{spool.ErrLeaseLost, http.StatusConflict},
