@@ -31,6 +31,7 @@ per_hour = 1
 `)
 	s.start()
 	s.addAccount("alice@house.test")
+	s.addAccount("carol@house.test")
 	conn, err := net.Dial("tcp", s.smtp)
 	if err != nil {
 		t.Fatal(err)
@@ -42,10 +43,14 @@ per_hour = 1
 		code       int
 	}{
 		{"", "ESMTP", 220},
-		{"HELO mail.house.test", "", 250},
+		{"HELO 192.0.2.1", "", 250},
 		{"MAIL FROM:<bob@sender.test>", "", 250},
+		{"RCPT TO:<carol@house.test>", "", 250},
+		{"DATA", "", 354},
+		{"From: bob@sender.test\r\n\r\nx\r\n.", "accepted", 250},
+		{"MAIL FROM:<bob@sender.test>", "", 250},
+		{"RCPT TO:<carol@house.test>", "too much mail", 450},
 		{"RCPT TO:<alice@house.test>", "", 250},
-		{"RCPT TO:<alice@house.test>", "too much mail", 450},
 		{"DATA", "", 354},
 		{"From: bob@sender.test\r\n\r\nx\r\n.", "accepted", 250},
 	} {
@@ -56,7 +61,7 @@ per_hour = 1
 			t.Fatalf("%s: %v %s", step.line, err, text)
 		}
 	}
-	story := s.holds("judged      helo: own-name (quarantine) mail.house.test", "trace", "alice@house.test")
+	story := s.holds("judged      helo: bare-address (quarantine) 192.0.2.1", "trace", "alice@house.test")
 	for _, words := range []string{"judged      milter: lost (tag)", "judged      spf: ", "judged      header: no-date (tag)", "judged      recipient: flooded (defer)"} {
 		if !strings.Contains(story, words) {
 			t.Errorf("no %q in\n%s", words, story)
