@@ -19,6 +19,9 @@ func (s *session) admit(ctx context.Context, d *incoming) smtp.Reply {
 	}
 	env := d.draft.Envelope()
 	found := s.found()
+	if r := s.judgeLeaving(ctx, d, &found); r.Code != 0 {
+		return r
+	}
 	env.Verdicts, env.Quarantined = found.verdicts, found.quarantined
 	for _, fields := range found.fields {
 		d.draft.Prepend(fields)

@@ -26,11 +26,16 @@ func (s *session) newDraft(ctx context.Context, d *incoming) (stage.Draft, error
 	return draft, nil
 }
 
-// edit makes the change that a stage wants, all of it or nothing.
-func (s *session) edit(ctx context.Context, d *incoming, e *stage.Edit) error {
-	to, err := s.editedRecipients(ctx, d.draft.Envelope().To, e)
+// edit makes the change that a stage's verdict wants, all of it or nothing. If nobody is left they all stay, in quarantine: what was
+// answered 250 does not disappear here.
+func (s *session) edit(ctx context.Context, d *incoming, v *stage.Verdict) error {
+	e, old := v.Edit, d.draft.Envelope().To
+	to, err := s.editedRecipients(ctx, old, e)
 	if err != nil {
 		return err
+	}
+	if len(to) == 0 {
+		to, v.Action, v.Result, v.Detail = old, stage.Quarantine, "quarantine", "nobody was to get it"
 	}
 	if e.Content != nil {
 		i := slices.IndexFunc(d.spare, func(draft spool.Draft) bool { return any(draft) == any(e.Content) })
@@ -51,8 +56,7 @@ func (s *session) edit(ctx context.Context, d *incoming, e *stage.Edit) error {
 	return nil
 }
 
-// editedRecipients are the recipients with some added and some removed. If nobody is left they all stay, in quarantine: what was answered
-// 250 does not disappear here.
+// editedRecipients are the recipients with some added and some removed.
 func (s *session) editedRecipients(ctx context.Context, old []mail.Recipient, e *stage.Edit) ([]mail.Recipient, error) {
 	to := slices.DeleteFunc(slices.Clone(old), func(r mail.Recipient) bool {
 		return slices.ContainsFunc(e.Remove, func(a mail.Address) bool { return names(r, a) })
@@ -73,10 +77,6 @@ func (s *session) editedRecipients(ctx context.Context, old []mail.Recipient, e 
 	}
 	if len(to) > maxExpanded {
 		return nil, fmt.Errorf("%w: %d recipients", errEdit, len(to))
-	}
-	if len(to) == 0 {
-		s.tx.found.quarantined = true
-		return old, nil
 	}
 	return to, nil
 }

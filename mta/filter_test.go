@@ -3,6 +3,7 @@ package mta
 import (
 	"encoding/binary"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -261,6 +262,37 @@ func TestLostFilter(t *testing.T) {
 					t.Errorf("%+v", e.Verdicts)
 				}
 			})
+		}
+	}
+}
+
+// There is no Junk box behind the next host: what our users send, and a filter holds back, does not leave.
+func TestQuarantineDoesNotLeave(t *testing.T) {
+	for to, want := range map[string]string{"carol@east.test": "550 5.7.1 the message looks dangerous", "bob@south.test": "250 2.0.0 "} {
+		for _, packet := range []string{"d", "q\x00", "-<" + to + ">\x00"} {
+			answer := [][]byte{miltertest.Packet(packet[0], packet[1:])}
+			if packet != "d" {
+				answer = append(answer, miltertest.Packet('c', ""))
+			}
+			_, o := filtered(t, miltertest.Script{Actions: 0xff, Answers: map[byte][][]byte{'E': answer}}, stage.Defer)
+			o.RelayFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			o.Admission.Users = o.Admission.Strangers
+			s, addr := start(t, o, plain)
+			c := dial(t, addr)
+			c.expect("220 ")
+			c.ask("EHLO client.test", "250 ")
+			c.ask("MAIL FROM:<alice@north.test>", "250 ")
+			c.ask("RCPT TO:<"+to+">", "250 ")
+			c.ask("DATA", "354 ")
+			c.ask(filteredMail+".", want)
+			if want[0] != '2' {
+				checkEmpty(t, o)
+				if s.metrics.Refused()["milter"] != 1 {
+					t.Errorf("%v", s.metrics.Refused())
+				}
+			} else if e := only(t, o.Spool); !e.Quarantined || e.Verdicts[0].Action != "quarantine" {
+				t.Errorf("%q: %+v", packet, e.Verdicts)
+			}
 		}
 	}
 }

@@ -154,11 +154,36 @@ func (s *session) judgeData(ctx context.Context, d *incoming) smtp.Reply {
 		if v.Edit == nil || !v.Accepts() {
 			return v
 		}
-		if err := s.edit(ctx, d, v.Edit); err != nil {
+		if err := s.edit(ctx, d, &v); err != nil {
 			return stage.Verdict{Action: stage.Defer, Result: "temperror", Detail: err.Error(), Reply: replyLocal}
 		}
 		return v
 	})
+}
+
+// judgeLeaving refuses quarantined mail of our users that is to leave: it would go on unmarked, to where there is no Junk box of ours, and
+// its sender is there to be told.
+func (s *session) judgeLeaving(ctx context.Context, d *incoming, found *findings) smtp.Reply {
+	if !found.quarantined || s.stages() != s.server.users {
+		return smtp.Reply{}
+	}
+	for _, r := range d.draft.Envelope().To {
+		local, err := s.server.opts.Directory.IsLocal(ctx, r.Address.Domain())
+		if err != nil {
+			return s.failed(err)
+		}
+		if local {
+			continue
+		}
+		for _, v := range found.verdicts {
+			if v.Action == stage.Quarantine.String() {
+				s.doing = v.Stage
+			}
+		}
+		s.log.Info("message refused", "stage", s.doing, "from", d.draft.Envelope().From, "code", replyStays.Code, "err", "quarantined mail does not leave")
+		return replyStays
+	}
+	return smtp.Reply{}
 }
 
 // judgeIn asks a stage within its time.

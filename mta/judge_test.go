@@ -282,7 +282,7 @@ func TestOrderOfStages(t *testing.T) {
 			t.Errorf("%v: %v", c.names, err)
 		}
 	}
-	for _, a := range []Admission{{Users: []string{"magic"}}, {Strangers: []string{"magic"}}} {
+	for _, a := range []Admission{{Users: []string{"magic"}}, {Strangers: []string{"magic"}}, {Strangers: []string{"sign"}}} {
 		o := testOptions(t)
 		o.Admission = a
 		if _, err := NewServer(o); !errors.Is(err, ErrOptions) {

@@ -63,7 +63,7 @@ func NewServer(o Options) (*Server, error) {
 	if kinds[o.Kind].implicitTLS && o.TLS == nil {
 		return nil, fmt.Errorf("%w: %s needs TLS", ErrOptions, o.Kind)
 	}
-	if err := errors.Join(CheckStages(o.Admission.Strangers), CheckStages(o.Admission.Users)); err != nil {
+	if err := errors.Join(CheckStrangers(o.Admission.Strangers), CheckStages(o.Admission.Users)); err != nil {
 		return nil, err
 	}
 	if o.Auth == nil {

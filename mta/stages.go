@@ -114,6 +114,14 @@ func CheckStages(names []string) error {
 	return nil
 }
 
+// CheckStrangers is CheckStages for mail from outside. It must not be signed: anybody can write a domain of ours into From.
+func CheckStrangers(names []string) error {
+	if slices.Contains(names, "sign") {
+		return fmt.Errorf("%w: the stage sign is for mail of our users", ErrOptions)
+	}
+	return CheckStages(names)
+}
+
 // list are the stages of one kind of mail, by the phases that they take part in, each in order.
 type list struct {
 	all     []stage.Stage

@@ -44,7 +44,7 @@ func toAdmission(c *config.Config, complain func(key string, err error)) admissi
 	if out.perNetwork == 0 {
 		out.perNetwork = math.MaxInt // no bound
 	}
-	if err := mta.CheckStages(a.Stages); err != nil {
+	if err := mta.CheckStrangers(a.Stages); err != nil {
 		complain("admission.stages", err)
 	}
 	if err := mta.CheckStages(a.UserStages); err != nil {
