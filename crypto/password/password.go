@@ -2,7 +2,7 @@
 // ("$argon2id$v=19$m=19456,t=2,p=1$salt$hash"), and makes and checks the keys that SCRAM keeps of one (RFC 5802).
 //
 // It must not know accounts, storage or sessions. A hash costs memory and time on purpose, so a Hasher runs a bounded number of them
-// at once; callers wait their turn or give up with their context.
+// at once; callers wait their turn, for a while, or give up with their context.
 package password
 
 import (
@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/sync/semaphore"
@@ -27,6 +28,9 @@ var (
 
 // MaxPassword is the longest password in octets; RFC 4616 sets no limit for PLAIN.
 const MaxPassword = 1024
+
+// maxWait is how long a caller waits for its turn.
+const maxWait = 30 * time.Second
 
 // The most that a stored hash may ask for: it may come from a configuration file.
 const (
@@ -113,11 +117,19 @@ func Check(stored string) error {
 }
 
 func (h *Hasher) run(ctx context.Context, p phc, password string, size uint32) ([]byte, error) {
-	if err := h.turns.Acquire(ctx, 1); err != nil {
+	if err := h.turn(ctx); err != nil {
 		return nil, err
 	}
 	defer h.turns.Release(1)
 	return argon2.IDKey([]byte(password), p.salt, p.time, p.memory, p.threads, size), nil
+}
+
+// turn waits for a turn, but no longer than somebody waits for our answer: under a flood of attempts the late ones are given up, and cost
+// nothing.
+func (h *Hasher) turn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	return h.turns.Acquire(ctx, 1)
 }
 
 func salt() []byte {

@@ -3,8 +3,11 @@ package password
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 var cheap = Cost{Memory: 64, Time: 1}
@@ -56,4 +59,23 @@ func TestDecodeRefuses(t *testing.T) {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
+}
+
+// Who waits too long for a turn gives up.
+func TestNobodyWaitsForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHasher(Cost{Memory: 8, Time: 1})
+		n := int64(runtime.GOMAXPROCS(0))
+		if err := h.turns.Acquire(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := h.Verify(t.Context(), "", "x"); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != maxWait {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		h.turns.Release(n)
+		if err := h.Verify(t.Context(), "", "x"); !errors.Is(err, ErrMismatch) {
+			t.Error(err)
+		}
+	})
 }

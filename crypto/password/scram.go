@@ -56,7 +56,7 @@ type Salting struct {
 
 // Keys makes the keys of a password. It costs CPU on purpose, and waits for its turn as a hash does.
 func (h *Hasher) Keys(ctx context.Context, s Salting, password string) (Keys, error) {
-	if err := h.turns.Acquire(ctx, 1); err != nil {
+	if err := h.turn(ctx); err != nil {
 		return Keys{}, err
 	}
 	defer h.turns.Release(1)
