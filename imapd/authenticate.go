@@ -87,7 +87,7 @@ func (c *authenticateCommand) run(ctx context.Context, s *session) (reply, error
 		return reply{}, err
 	}
 	if err := c.exchange(ctx, s, x); err != nil {
-		return reply{}, s.refused(c.mechanism, err)
+		return reply{}, s.refused(c.mechanism, x.Name, err)
 	}
 	return s.admitted(ctx, c.mechanism, x)
 }
@@ -138,12 +138,12 @@ func decodeBase64(s string) ([]byte, error) {
 var guesses = [...]error{directory.ErrCredentials, sasl.ErrAuthorization, sasl.ErrBinding, sasl.ErrThrottled}
 
 // refused is the end of a LOGIN or AUTHENTICATE that failed. What never came to be an attempt is not told to the metrics.
-func (s *session) refused(mechanism string, err error) error {
+func (s *session) refused(mechanism, name string, err error) error {
 	for _, guess := range guesses {
 		if errors.Is(err, guess) {
 			s.delay = s.server.opts.Limits.LoginDelay << s.failedLogins
 			s.failedLogins++
-			s.log.Info("authentication failed", "mechanism", mechanism, "err", err)
+			s.log.Info("authentication failed", "login", name, "remote", s.link.conn.RemoteAddr(), "mechanism", mechanism, "err", err)
 		}
 	}
 	var syntax reply
@@ -160,11 +160,11 @@ func (s *session) admitted(ctx context.Context, mechanism string, x *sasl.Exchan
 	}
 	if err := x.Confirm(ctx); err != nil {
 		s.logOut()
-		return reply{}, s.refused(mechanism, err)
+		return reply{}, s.refused(mechanism, x.Name, err)
 	}
 	if observe := s.server.opts.Observe.Authenticated; observe != nil {
 		observe(mechanism, nil)
 	}
-	s.log.Info("logged in", "mechanism", mechanism)
+	s.log.Info("logged in", "remote", s.link.conn.RemoteAddr(), "mechanism", mechanism)
 	return reply{code: string(s.appendCapabilities(nil)), text: "Logged in"}, nil
 }

@@ -23,7 +23,7 @@ func (c *loginCommand) run(ctx context.Context, s *session) (reply, error) {
 	case errors.Is(err, sasl.ErrUnprotected):
 		return reply{}, err
 	case err != nil:
-		return reply{}, s.refused("LOGIN", err)
+		return reply{}, s.refused("LOGIN", x.Name, err)
 	}
 	return s.admitted(ctx, "LOGIN", x)
 }
