@@ -144,7 +144,11 @@ func runXClient(ctx context.Context, s *session, args []byte) answer {
 	s.errors, s.junk, s.authFailures = 0, 0, 0
 	s.connected, s.greeted, s.barred = findings{}, findings{}, time.Time{}
 	s.client.HELO, s.client.Login = c.helo, account.Login.String()
-	return s.welcome(ctx)
+	a := s.welcome(ctx)
+	if c.helo != "" && s.barred.IsZero() && s.judgeHello(ctx, c.helo).Code != 0 { // it must greet by itself, and hears what is wrong
+		s.hello = greeting{}
+	}
+	return a
 }
 
 // loginOf is the account that a proxy has authenticated; a listener that knows no users passes over it.
