@@ -217,9 +217,6 @@ func (c *converter) leaf(p *Part, top bool) error {
 		}
 		return c.copy(p.Body)
 	}
-	if p.Type == "message" && p.Subtype == "partial" { // RFC 2046 §5.2.2.1: it has no encoding, ever
-		return ErrForm
-	}
 	encoding := "base64"
 	if p.Encoding == "quoted-printable" || p.Encoding != "base64" && p.Type == "text" && t.isMostlyASCII() {
 		encoding = "quoted-printable"

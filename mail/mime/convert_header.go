@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -28,7 +29,7 @@ func (c *converter) header(p *Part, encoding string, top bool) error {
 		}
 		rest = rest[len(f.Raw):]
 	}
-	if encoding != p.Encoding && (encoding == "base64" || encoding == "quoted-printable") {
+	if h.encodes() {
 		h.describe(top)
 	}
 	if len(rest) > 0 {
@@ -45,6 +46,20 @@ type headerWriter struct {
 
 	hasEncoding, hasVersion, hasType bool
 	err                              error
+}
+
+// encodes tells whether the part gets an encoding that it did not have.
+func (h *headerWriter) encodes() bool {
+	return h.encoding != h.part.Encoding && (h.encoding == "base64" || h.encoding == "quoted-printable")
+}
+
+// composites are the types that have no encoding, ever: RFC 2045 §6.4, RFC 2046 §5.2. What the parser could not take apart reads as
+// text, and is still called so.
+var composites = [...]string{"multipart/", "message/rfc822", "message/partial", "message/external-body"}
+
+func isComposite(contentType []byte) bool {
+	value := strings.ToLower(string(skipSpace(contentType)))
+	return slices.ContainsFunc(composites[:], func(prefix string) bool { return strings.HasPrefix(value, prefix) })
 }
 
 func (h *headerWriter) text(s string) {
@@ -83,6 +98,9 @@ func (h *headerWriter) field(f Field) error {
 		h.hasEncoding = true
 	case "content-type":
 		h.hasType = true
+		if h.encodes() && isComposite(f.Value) { // nobody could read what is inside
+			return ErrForm
+		}
 		if h.part.Message != nil && h.part.Subtype == "global" && h.isASCII() { // whose header is of ASCII now: RFC 6532 §3.7
 			f = makeField(replaceFold(f.Raw, "global", "rfc822"))
 		}

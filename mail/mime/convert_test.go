@@ -76,9 +76,11 @@ func TestConvertRefuses(t *testing.T) {
 			"Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\xff\r\n--b--\r\n", ErrSealed},
 		"binary and encrypted": {Form{},
 			"Content-Type: multipart/encrypted; boundary=b\r\n\r\n--b\r\n\r\n\x00\r\n--b--\r\n", ErrSealed},
-		"partial":  {Form{SevenBit: true}, "Content-Type: message/partial\r\n\r\n\xff\r\n", ErrForm},
-		"encoding": {Form{SevenBit: true}, "Content-Transfer-Encoding: x-uue\r\n\r\n\xff\r\n", ErrForm},
-		"boundary": {Form{SevenBit: true}, "Content-Type: multipart/mixed; boundary=\"\xff\"\r\n\r\n--\xff\r\n", ErrForm},
+		"partial":   {Form{SevenBit: true}, "Content-Type: message/partial\r\n\r\n\xff\r\n", ErrForm},
+		"multipart": {Form{SevenBit: true}, "Content-Type: multipart/mixed; boundary=b\r\n\r\n\xff no delimiter\r\n", ErrForm},
+		"reference": {Form{SevenBit: true}, "Content-Type: message/external-body\r\n\r\nSubject: \xff\r\n", ErrForm},
+		"encoding":  {Form{SevenBit: true}, "Content-Transfer-Encoding: x-uue\r\n\r\n\xff\r\n", ErrForm},
+		"boundary":  {Form{SevenBit: true}, "Content-Type: multipart/mixed; boundary=\"\xff\"\r\n\r\n--\xff\r\n", ErrForm},
 	} {
 		if got, err := convert(c.in, c.form); !errors.Is(err, c.want) {
 			t.Errorf("%s: %q, %v", name, got, err)
