@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"posthouse/directory"
 	"posthouse/mail"
@@ -58,9 +57,11 @@ func (s *session) edit(ctx context.Context, d *incoming, v *stage.Verdict) error
 
 // editedRecipients are the recipients with some added and some removed.
 func (s *session) editedRecipients(ctx context.Context, old []mail.Recipient, e *stage.Edit) ([]mail.Recipient, error) {
-	to := slices.DeleteFunc(slices.Clone(old), func(r mail.Recipient) bool {
-		return slices.ContainsFunc(e.Remove, func(a mail.Address) bool { return names(r, a) })
-	})
+	removed := map[mail.Address]bool{}
+	for _, a := range e.Remove {
+		removed[a], removed[a.FoldLocal()] = true, true // of our addresses the queue has the latter
+	}
+	to := slices.DeleteFunc(slices.Clone(old), func(r mail.Recipient) bool { return s.tx.isRemoved(r.Address, removed) })
 	for _, a := range e.Add {
 		more, err := s.resolve(ctx, &smtp.Rcpt{To: a})
 		if errors.Is(err, directory.ErrNotLocal) { // a filter of ours may send a copy anywhere
@@ -79,13 +80,4 @@ func (s *session) editedRecipients(ctx context.Context, old []mail.Recipient, e 
 		return nil, fmt.Errorf("%w: %d recipients", errEdit, len(to))
 	}
 	return to, nil
-}
-
-// names tells whether an address is a recipient, or the one that it was given as.
-func names(r mail.Recipient, a mail.Address) bool {
-	if r.Address == a || r.Address == a.FoldLocal() {
-		return true
-	}
-	_, original, _ := strings.Cut(r.Original, ";")
-	return strings.EqualFold(original, a.String())
 }

@@ -297,6 +297,45 @@ func TestQuarantineDoesNotLeave(t *testing.T) {
 	}
 }
 
+// A filter that removes an alias removes whom it led to, whatever the client says in ORCPT, but nobody whom the client called otherwise, too.
+func TestFilterRemovesAnAlias(t *testing.T) {
+	for _, c := range []struct{ rcpts, removed, want string }{
+		{"<all@south.test>", "<all@south.test>", "bob@south.test dave@south.test quarantined"},
+		{"<all@south.test>|<out@south.test>", "<ALL@south.test>", "carol@north.test"},
+		{"<ALL@south.test> ORCPT=rfc822;x@north.test|<out@south.test>", "<all@south.test>", "carol@north.test"},
+		{"<all@south.test>|<all@south.test>|<out@south.test>", "<all@south.test>", "carol@north.test"},
+		{"<all@south.test>|<Bob@south.test>|<out@south.test>", "<all@south.test>", "bob@south.test carol@north.test"},
+		{"<bob@south.test>|<all@south.test>|<out@south.test>", "<all@south.test>", "bob@south.test carol@north.test"},
+		{"<bob@south.test>|<all@south.test>|<out@south.test>", "<bob@south.test>", "dave@south.test carol@north.test"},
+		{"<bob@south.test> ORCPT=rfc822;out@south.test|<out@south.test>", "<out@south.test>", "bob@south.test"},
+		{"<all@south.test>|<bobby@south.test>", "<all@south.test>", "bob@south.test"},
+	} {
+		_, o := filtered(t, miltertest.Script{Actions: 0xff, Answers: map[byte][][]byte{'E': {miltertest.Packet('-', c.removed+"\x00"), miltertest.Packet('c', "")}}}, stage.Defer)
+		o.DSN = true
+		_, addr := start(t, o, plain)
+		client := dial(t, addr)
+		client.expect("220 ")
+		client.ask("EHLO client.test", "250 ")
+		client.ask("MAIL FROM:<alice@north.test>", "250 ")
+		for rcpt := range strings.SplitSeq(c.rcpts, "|") {
+			client.ask("RCPT TO:"+rcpt, "250 ")
+		}
+		client.ask("DATA", "354 ")
+		client.ask(filteredMail+".", "250 ")
+		var got []string
+		e := only(t, o.Spool)
+		for _, r := range e.Recipients {
+			got = append(got, r.Address.String())
+		}
+		if e.Quarantined {
+			got = append(got, "quarantined")
+		}
+		if to := strings.Join(got, " "); to != c.want {
+			t.Errorf("%+v: %s", c, to)
+		}
+	}
+}
+
 // A recipient that a filter adds and that is nobody here is not forgotten: the mail comes again.
 func TestFilterAddsNobody(t *testing.T) {
 	_, o := filtered(t, miltertest.Script{Actions: 0xff, Answers: map[byte][][]byte{'E': {miltertest.Packet('+', "<nobody@south.test>\x00"), miltertest.Packet('c', "")}}}, stage.Accept)

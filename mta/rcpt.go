@@ -44,7 +44,7 @@ func rcptTo(ctx context.Context, s *session, args []byte) answer {
 		return say(replyNoUTF8)
 	}
 	for _, target := range targets {
-		t.add(target)
+		t.add(target, r.To)
 	}
 	if t.taken++; t.taken == 1 { // not before: who asks for nobody of ours costs no lookups
 		t.first = r.To
