@@ -159,6 +159,9 @@ func (h *house) openMover() (err error) {
 }
 
 func (h *house) openSpool() (err error) {
+	if err := finishRepair(h.dir); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
 	h.spool, err = spool.OpenSQLite(spool.Options{Dir: filepath.Join(h.dir, "spool"), Destination: h.mover.Destination, Log: h.log})
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)

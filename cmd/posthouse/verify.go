@@ -206,19 +206,44 @@ func newRepair() *cobra.Command {
 	return c
 }
 
-// repairSpool puts a new spool in the place of a damaged one, which stays beside it. A repair that was broken off begins anew.
-func repairSpool(ctx context.Context, dir string, report func(string)) (spool.Salvaged, error) {
-	old, saved := filepath.Join(dir, "spool"), filepath.Join(dir, "spool.repaired")
-	if _, err := os.Stat(old); errors.Is(err, fs.ErrNotExist) { // a repair was broken off between its last two steps
-		return spool.Salvaged{}, errors.Join(os.Rename(saved, old), vfs.OS{}.SyncDir(dir))
-	}
-	if err := os.RemoveAll(saved); err != nil {
-		return spool.Salvaged{}, err
-	}
-	done, err := spool.Repair(ctx, old, saved, report)
-	if err != nil {
+// repairSpool puts a new spool in the place of a damaged one, which stays beside it. The new one is spool.repairing until it is whole and
+// durable, and spool.repaired until the damaged one is out of its way: a repair that was broken off begins anew before that moment, and is
+// finished after it.
+func repairSpool(ctx context.Context, dir string, report func(string)) (done spool.Salvaged, err error) {
+	if err := finishRepair(dir); err != nil {
 		return done, err
 	}
-	aside := old + ".damaged-" + time.Now().UTC().Format("20060102T150405")
-	return done, errors.Join(os.Rename(old, aside), os.Rename(saved, old), vfs.OS{}.SyncDir(dir))
+	old, unfinished, saved := filepath.Join(dir, "spool"), filepath.Join(dir, "spool.repairing"), filepath.Join(dir, "spool.repaired")
+	if err := errors.Join(os.RemoveAll(unfinished), os.RemoveAll(saved)); err != nil {
+		return done, err
+	}
+	if done, err = spool.Repair(ctx, old, unfinished, report); err != nil {
+		return done, err
+	}
+	for _, step := range []func() error{
+		func() error { return os.Rename(unfinished, saved) },
+		func() error { return vfs.OS{}.SyncDir(dir) },
+		func() error { return os.Rename(old, old+".damaged-"+time.Now().UTC().Format("20060102T150405")) },
+		func() error { return finishRepair(dir) },
+	} {
+		if err := step(); err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// finishRepair takes a repair's last step. Whoever opens the spool takes it first, in case the repair was broken off before it: else there
+// would be a new, empty spool beside the one with the mail.
+func finishRepair(dir string) error {
+	place, saved := filepath.Join(dir, "spool"), filepath.Join(dir, "spool.repaired")
+	if _, err := os.Stat(place); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(saved, place); errors.Is(err, fs.ErrNotExist) {
+		return nil // no repair was broken off
+	} else if err != nil {
+		return err
+	}
+	return vfs.OS{}.SyncDir(dir)
 }

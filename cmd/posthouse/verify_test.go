@@ -93,3 +93,33 @@ func TestVerifyAndRepair(t *testing.T) {
 		t.Error(aside, err)
 	}
 }
+
+// The power went before a repair's last step: neither the server nor another repair begins with an empty spool.
+func TestRepairBrokenOff(t *testing.T) {
+	s := newServer(t, "[[route]]\nmatch = \"*.test\"\nvia = \"smtp://127.0.0.1:9\"\n[delivery]\nretry = [\"1h\"]\n")
+	s.start()
+	s.addAccount("alice@house.test")
+	if err := s.deliver("x@sender.test", letter("x@sender.test", "alice@house.test", "kept", "\r\n"), "alice@house.test"); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(s.dir, "data")
+	breakOff := func() {
+		s.stop()
+		if err := os.Rename(filepath.Join(data, "spool"), filepath.Join(data, "spool.repaired")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	breakOff()
+	s.start()
+	if out := s.run("queue", "list"); strings.Count(out, "alice@house.test") != 1 {
+		t.Errorf("the queue is\n%s", out)
+	}
+	breakOff()
+	if out := s.run("repair"); !strings.Contains(out, "1 messages saved, 0 lost, 0 recipients held") {
+		t.Errorf("repair says\n%s", out)
+	}
+	s.start()
+	if out := s.run("queue", "list"); strings.Count(out, "alice@house.test") != 1 {
+		t.Errorf("after the repair the queue is\n%s", out)
+	}
+}
