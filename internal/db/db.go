@@ -30,6 +30,10 @@ const (
 	maxGroup       = 1024 // functions in one transaction
 	defaultReaders = 4
 	busyTimeout    = 10 * time.Second // only another process (a backup, a person's sqlite3) can make us wait
+
+	defaultWALPages = 1000
+	walSlack        = 4           // how many times what a commit checkpoints the WAL may grow to before it is emptied
+	trimTimeout     = time.Second // for readers under way
 )
 
 // Options say what to open.
@@ -46,10 +50,12 @@ type Options struct {
 
 // DB is an open database. All methods may be called from many goroutines.
 type DB struct {
-	opts    Options
-	writer  *sqlite.Conn // the leader's
-	readers chan *sqlite.Conn
-	closing chan struct{} // closed when Close begins
+	opts   Options
+	writer *sqlite.Conn // the leader's
+	// walLimit is the size of the WAL after which it is emptied; the leader's too.
+	walLimit int64
+	readers  chan *sqlite.Conn
+	closing  chan struct{} // closed when Close begins
 
 	mu      sync.Mutex // guards what follows
 	queue   []*write
@@ -67,6 +73,7 @@ func Open(o Options) (*DB, error) {
 	}
 	d := &DB{opts: o, readers: make(chan *sqlite.Conn, o.Readers), closing: make(chan struct{})}
 	d.idle = sync.NewCond(&d.mu)
+	d.walLimit = d.leastWALLimit()
 	w, err := d.connect(sqlite.OpenReadWrite | sqlite.OpenCreate)
 	if err != nil {
 		return nil, err
@@ -126,7 +133,7 @@ func (d *DB) prepare(c *sqlite.Conn) error {
 	if version > int64(len(d.opts.Schema)) {
 		return fmt.Errorf("%w (%d, known: %d)", ErrNewer, version, len(d.opts.Schema))
 	}
-	pragmas := []string{"journal_mode=WAL"}
+	pragmas := []string{"journal_mode=WAL", fmt.Sprintf("journal_size_limit=%d", d.leastWALLimit())}
 	if d.opts.WALPages > 0 {
 		pragmas = append(pragmas, fmt.Sprintf("wal_autocheckpoint=%d", d.opts.WALPages))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -286,4 +287,48 @@ func TestEndedContextRunsNothing(t *testing.T) {
 	if n := count(t, d); !errors.Is(err, context.Canceled) || n != 0 {
 		t.Errorf("%v, %d rows", err, n)
 	}
+}
+
+// A reader that lasts makes the WAL grow; its space comes back afterwards.
+func TestWALShrinks(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "x.db")
+	d, err := Open(Options{Path: name, ApplicationID: 1, Schema: []string{"CREATE TABLE t(x)"}, WALPages: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	const small = walSlack * 8 * pageSize
+	size := func() int64 {
+		info, err := os.Stat(name + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	insert := func() {
+		t.Helper()
+		err := d.Write(t.Context(), func(tx *Tx) error {
+			return sqlitex.ExecuteTransient(tx.Conn, "INSERT INTO t VALUES(randomblob(20000))", nil)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	insert()
+	err = d.Read(t.Context(), func(c *sqlite.Conn) error {
+		err := sqlitex.ExecuteTransient(c, "SELECT count(*) FROM t", nil) // a snapshot
+		for err == nil && size() <= 2*small {
+			insert()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		if insert(); size() <= small {
+			return
+		}
+	}
+	t.Errorf("the WAL has still %d octets", size())
 }

@@ -1,9 +1,11 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"zombiezen.com/go/sqlite"
@@ -148,6 +150,7 @@ func (d *DB) commit(group []*write) error {
 				}
 			}
 		}
+		d.trimWAL()
 		return nil
 	}
 	err = classify(err)
@@ -162,6 +165,32 @@ func (d *DB) commit(group []*write) error {
 		return err
 	}
 	return stuck // nil: no space, or another process has the lock; the next one may succeed
+}
+
+// trimWAL empties a WAL that has grown though commits checkpoint it: readers that always overlap keep it from being begun anew, and a long
+// one for as long as it lasts (https://www.sqlite.org/wal.html, "avoiding excessively large WAL files"). It waits for those under way, while
+// new ones read the database. Its errors are those of a checkpoint: what was committed is durable in the WAL.
+func (d *DB) trimWAL() {
+	if d.walSize() <= d.walLimit {
+		return
+	}
+	d.writer.SetBusyTimeout(trimTimeout)
+	_ = d.exec("PRAGMA wal_checkpoint(TRUNCATE)")
+	d.writer.SetBusyTimeout(busyTimeout)
+	d.walLimit = max(d.leastWALLimit(), 2*d.walSize()) // a reader that lasts is not waited for at every commit
+}
+
+func (d *DB) walSize() int64 {
+	info, err := os.Stat(d.opts.Path + "-wal")
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// leastWALLimit is that of a WAL that nobody keeps from being begun anew, and what the file is cut to when it is.
+func (d *DB) leastWALLimit() int64 {
+	return walSlack * pageSize * int64(cmp.Or(d.opts.WALPages, defaultWALPages))
 }
 
 // abort undoes a group, the last that was run first.
