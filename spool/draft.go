@@ -132,7 +132,7 @@ func (d *draft) Abort() error {
 	}
 	file := d.file
 	d.release()
-	if file == nil {
+	if file == nil || d.spool.Failed() != nil { // then the row may have become durable: the next start knows
 		return nil
 	}
 	return d.spool.opts.FS.Remove(d.spool.largePath(d.id))

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -83,4 +84,37 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 		}
 	}
 	t.Logf("%d operations, cut at one in %d", n-step, step)
+}
+
+// TestCommitOfUnknownOutcome: after a failed sync nobody knows whether a message is there. If the next start finds it, it is whole.
+func TestCommitOfUnknownOutcome(t *testing.T) {
+	found := 0
+	for n := 1; ; n++ {
+		j, dir := newJourney(t), t.TempDir()
+		faults := faultfs.Watch(t, dir)
+		j.s = open(t, Options{Dir: dir})
+		d, err := j.draft(largeBody('a'))
+		if err != nil {
+			t.Fatal(err)
+		}
+		faults.FailFrom(n, syscall.EIO)
+		if _, err = d.Commit(t.Context()); err == nil {
+			faults.Heal()
+			break
+		}
+		if err := d.Abort(); err != nil {
+			t.Error(err)
+		}
+		_ = j.s.Close() // fails
+		faults.Heal()
+		s := open(t, Options{Dir: dir})
+		for e, err := range s.List(t.Context(), Filter{States: []State{Ready, Dead}}) {
+			if found++; err != nil || e.Recipients[0].State != Ready || !bytes.Equal(read(t, s, e.ID), largeBody('a')) {
+				t.Errorf("operation %d: %+v, %v", n, e, err)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no failure left a message")
+	}
 }

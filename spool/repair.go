@@ -130,11 +130,8 @@ func (r *repair) lose(id mail.ID, why string) {
 	r.report(fmt.Sprintf("message %v is lost: %s", id, why))
 }
 
-// left tells whether a message has no recipients any more and its history says that it left.
+// left tells whether a message's history says that it left: whatever rows of it were found then are old ones.
 func (r *repair) left(ctx context.Context, m *stored) (left bool, err error) {
-	if len(m.recipients) > 0 {
-		return false, nil
-	}
 	err = r.db.Write(ctx, func(tx *db.Tx) (err error) {
 		_, left, err = prepare(tx.Conn, "SELECT seq FROM history WHERE message = ? AND envelope IS NOT NULL").int(int64(m.id)).number()
 		return err
@@ -196,9 +193,8 @@ func (r *repair) copyLarge(id mail.ID) error {
 func (r *repair) orphans(ctx context.Context) error {
 	return r.db.Write(ctx, func(tx *db.Tx) error {
 		var lost []mail.ID
-		q := prepare(tx.Conn, `SELECT message FROM recipient WHERE message NOT IN (SELECT id FROM message)
-			UNION SELECT message FROM body WHERE message NOT IN (SELECT id FROM message)
-				AND message NOT IN (SELECT message FROM history WHERE envelope IS NOT NULL)`)
+		q := prepare(tx.Conn, `SELECT message FROM (SELECT message FROM recipient UNION SELECT message FROM body)
+			WHERE message NOT IN (SELECT id FROM message) AND message NOT IN (SELECT message FROM history WHERE envelope IS NOT NULL)`)
 		for q.next() {
 			lost = append(lost, mail.ID(q.stmt.ColumnInt64(0)))
 		}
@@ -211,7 +207,12 @@ func (r *repair) orphans(ctx context.Context) error {
 				return err
 			}
 		}
-		return prepare(tx.Conn, "DELETE FROM body WHERE message NOT IN (SELECT id FROM message)").run()
+		for _, table := range []string{"recipient", "body"} { // of those that left
+			if err := prepare(tx.Conn, "DELETE FROM "+table+" WHERE message NOT IN (SELECT id FROM message)").run(); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
