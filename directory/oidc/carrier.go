@@ -14,11 +14,18 @@ const maxDocument = 1 << 20
 
 var errFetch = errors.New("oidc: the issuer cannot be asked")
 
-// carrier believes answers that are short documents in JSON, and no others. It is beneath the library, which reads without a bound.
-type carrier struct{ base http.RoundTripper }
+// carrier believes answers that are short documents in JSON, and no others. It is beneath the library, which reads without a bound. What
+// the issuer refers to is asked for as the issuer is: keys that come without TLS may be anybody's.
+type carrier struct {
+	base   http.RoundTripper
+	scheme string
+}
 
 // RoundTrip is http.RoundTripper.
 func (c carrier) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != "https" && r.URL.Scheme != c.scheme {
+		return nil, fmt.Errorf("%w: its keys are at %s, which is not https", errFetch, r.URL)
+	}
 	resp, err := c.base.RoundTrip(r)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errFetch, err)

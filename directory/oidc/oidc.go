@@ -55,8 +55,9 @@ func New(o Options) *Issuer {
 	if o.Client == nil {
 		o.Client = http.DefaultTransport
 	}
+	scheme, _, _ := strings.Cut(o.Issuer, ":")
 	return &Issuer{opts: o, http: &http.Client{
-		Transport: carrier{o.Client}, Timeout: fetchTime,
+		Transport: carrier{o.Client, strings.ToLower(scheme)}, Timeout: fetchTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }

@@ -114,7 +114,7 @@ func TestManyAtOnce(t *testing.T) {
 
 func TestIssuerIsDown(t *testing.T) {
 	now := time.Now()
-	issuer := oidctest.New(t)
+	issuer, plain := oidctest.New(t), oidctest.NewPlain(t)
 	i := oidc.New(oidc.Options{Issuer: issuer.URL, Audience: "mail", Client: issuer.Transport(), Now: func() time.Time { return now }})
 	claims := oidctest.Claims{"iss": issuer.URL, "aud": "mail", "exp": now.Add(100 * time.Hour).Unix(), "email": "alice@house.test"}
 	token := issuer.Sign(t, claims)
@@ -125,6 +125,9 @@ func TestIssuerIsDown(t *testing.T) {
 			w.Write([]byte(`{"a":"` + strings.Repeat("x", 2<<20) + `"}`))
 		},
 		func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
+		func(w http.ResponseWriter, _ *http.Request) { // who is in between may say what the keys are
+			w.Write([]byte(`{"issuer":"` + issuer.URL + `","jwks_uri":"` + plain.URL + `/keys"}`))
+		},
 	} {
 		issuer.Answer(answer)
 		var wg sync.WaitGroup
@@ -137,6 +140,9 @@ func TestIssuerIsDown(t *testing.T) {
 		}
 		wg.Wait()
 		now = now.Add(time.Minute)
+	}
+	if n := plain.Requests(); n != 0 {
+		t.Errorf("keys were asked for without TLS, %d times", n)
 	}
 	issuer.Answer(nil)
 	if _, err := i.Verify(ctx, token); err != nil {
