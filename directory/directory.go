@@ -66,6 +66,8 @@ type Directory interface {
 	SetDisabled(ctx context.Context, login mail.Address, at time.Time) error
 	// SetSentCopies says who files copies of what the account sends. ErrNoAccount.
 	SetSentCopies(ctx context.Context, login mail.Address, by SentCopies) error
+	// SetQuota says how much an account may hold. ErrNoAccount.
+	SetQuota(ctx context.Context, login mail.Address, q Quota) error
 	// RemoveAccount forgets the account and the aliases that lead to nobody else. ErrNoAccount, ErrDeclared.
 	RemoveAccount(ctx context.Context, login mail.Address) (Account, error)
 	Aliases(ctx context.Context) iter.Seq2[Alias, error]
@@ -132,8 +134,15 @@ type Account struct {
 	Disabled time.Time      `json:"disabled,omitzero"` // zero: not disabled
 	// SentCopies says who files a copy of what the account sends in its Sent box.
 	SentCopies SentCopies `json:"sent_copies,omitempty"`
+	Quota      Quota      `json:"quota,omitzero"`
 	// Until is when what proved somebody to be the account ends, and with it what it has opened: an app password. Zero: never.
 	Until time.Time `json:"-"`
+}
+
+// Quota is how much an account's mailboxes may hold; a zero field: any number.
+type Quota struct {
+	Octets   int64 `json:"octets"`
+	Messages int64 `json:"messages"`
 }
 
 // SentCopies is who files copies of what an account sends.
@@ -155,6 +164,7 @@ type Alias struct {
 type Resolution struct {
 	Account mail.AccountID
 	Login   mail.Address   // of Account
+	Quota   Quota          // of Account
 	Detail  string         // what followed the "+" of the address
 	Targets []mail.Address // of an alias, expanded as far as this house knows; each once
 }

@@ -41,7 +41,7 @@ func (s *SQLite) own(ctx context.Context, a mail.Address) (Resolution, error) {
 	case err == nil && !account.Disabled.IsZero():
 		return Resolution{}, ErrDisabled
 	case err == nil:
-		return Resolution{Account: account.ID, Login: account.Login}, nil
+		return Resolution{Account: account.ID, Login: account.Login, Quota: account.Quota}, nil
 	case !errors.Is(err, ErrNoAccount):
 		return Resolution{}, err
 	}

@@ -183,10 +183,11 @@ func (s *SQLite) Accounts(ctx context.Context) iter.Seq2[Account, error] {
 	return rows(ctx, s, "SELECT "+accountColumns+" FROM account ORDER BY login", scanAccount)
 }
 
-const accountColumns = "id, login, created, disabled, sent_copies"
+const accountColumns = "id, login, created, disabled, sent_copies, quota_octets, quota_messages"
 
 func scanAccount(r *sqlite.Stmt) (Account, error) {
-	a := Account{ID: mail.AccountID(r.ColumnText(0)), Created: time.Unix(r.ColumnInt64(2), 0), SentCopies: SentCopies(r.ColumnInt(4))}
+	a := Account{ID: mail.AccountID(r.ColumnText(0)), Created: time.Unix(r.ColumnInt64(2), 0), SentCopies: SentCopies(r.ColumnInt(4)),
+		Quota: Quota{r.ColumnInt64(5), r.ColumnInt64(6)}}
 	if at := r.ColumnInt64(3); at != 0 {
 		a.Disabled = time.Unix(at, 0)
 	}
@@ -264,6 +265,15 @@ func (s *SQLite) SetDisabled(ctx context.Context, login mail.Address, at time.Ti
 // SetSentCopies is Directory.
 func (s *SQLite) SetSentCopies(ctx context.Context, login mail.Address, by SentCopies) error {
 	return s.updateAccount(ctx, login, "UPDATE account SET sent_copies=? WHERE login=?", int64(by))
+}
+
+// SetQuota is Directory.
+func (s *SQLite) SetQuota(ctx context.Context, login mail.Address, q Quota) error {
+	err := s.change(ctx, "UPDATE account SET quota_octets=?, quota_messages=? WHERE login=?", q.Octets, q.Messages, login.FoldLocal().String())
+	if errors.Is(err, errNoRow) {
+		return ErrNoAccount
+	}
+	return err
 }
 
 func (s *SQLite) updateAccount(ctx context.Context, login mail.Address, query string, value any) error {

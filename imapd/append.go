@@ -78,7 +78,7 @@ func (c *appendCommand) run(ctx context.Context, s *session) (reply, error) {
 	adds, err := c.stage(ctx, s, box)
 	var applied mailbox.Applied
 	if err == nil {
-		applied, err = s.account.Apply(ctx, adds...)
+		applied, err = s.account.Apply(ctx, append(adds, s.within())...)
 	}
 	if err != nil {
 		for _, a := range adds {

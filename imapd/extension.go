@@ -74,6 +74,9 @@ func extensions(l *Limits) []extension {
 		i18nLevel(),
 		metadata(),
 		listMetadata(),
+		quota(),
+		quotaStorage(),
+		quotaMessage(),
 	}
 }
 

@@ -62,7 +62,7 @@ func (c *replaceCommand) run(ctx context.Context, s *session) (reply, error) {
 	var applied mailbox.Applied
 	if err == nil {
 		applied, err = s.account.Apply(ctx, add,
-			mailbox.SetFlags{Box: s.view.box, UIDs: old, Marks: mailbox.Marks{System: mailbox.Deleted}}, mailbox.Expunge{Box: s.view.box, UIDs: old})
+			mailbox.SetFlags{Box: s.view.box, UIDs: old, Marks: mailbox.Marks{System: mailbox.Deleted}}, mailbox.Expunge{Box: s.view.box, UIDs: old}, s.within())
 	}
 	if err != nil {
 		s.account.Discard(add.Blob)

@@ -85,6 +85,7 @@ var (
 	errCompressed     = no("COMPRESSIONACTIVE", "DEFLATE is active")
 	errSortKey        = bad("Unknown sort criterion")
 	errAlgorithm      = bad("Unknown threading algorithm")
+	errQuotaRoot      = no("NONEXISTENT", "There is no such quota root")
 	errEntry          = bad("Entries begin with /private/ or /shared/")
 	errManyEntries    = no("METADATA TOOMANY", "Too many entries")
 	errLongValue      = no("METADATA MAXSIZE "+strconv.Itoa(mailbox.MaxAnnotation), "The value is too long")

@@ -29,7 +29,7 @@ import (
 
 const scripts = "../testdata/script/imap"
 
-// The house of the tests is mail.south.test for south.test: bob, dave, and "gone" who is disabled. Passwords are "posthouse".
+// The house of the tests is mail.south.test for south.test: bob, dave, "full" who may hold 4 KiB in 3 messages, and "gone" who is disabled. Passwords are "posthouse".
 var house = sync.OnceValues(func() (directory.Directory, error) {
 	d, err := directory.Open(filepath.Join(houseDir, "directory.db"), directory.Options{Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096}})
 	if err != nil {
@@ -56,13 +56,18 @@ func furnish(d directory.Directory) error {
 	if err := d.AddDomain(ctx, directory.Domain{Name: "south.test"}); err != nil {
 		return err
 	}
-	for _, name := range []string{"bob", "dave", "gone"} {
+	for _, name := range []string{"bob", "dave", "gone", "full"} {
 		login, err := mail.ParseAddress(name + "@south.test")
 		if err != nil {
 			return err
 		}
 		if _, err := d.AddAccount(ctx, login, "posthouse"); err != nil {
 			return err
+		}
+		if name == "full" {
+			if err := d.SetQuota(ctx, login, directory.Quota{Octets: 4096, Messages: 3}); err != nil {
+				return err
+			}
 		}
 		if name == "gone" {
 			if err := d.SetDisabled(ctx, login, time.Now()); err != nil {

@@ -55,6 +55,13 @@ func (a *account) apply(tx *db.Tx, changes []Mutation) (Applied, error) {
 		}
 		applied.Results = append(applied.Results, r)
 	}
+	for _, m := range changes { // wherever it stands among them
+		if w, ok := m.(Within); ok {
+			if err := c.within(w); err != nil {
+				return Applied{}, err
+			}
+		}
+	}
 	if c.touched {
 		if err := c.write(); err != nil {
 			return Applied{}, err
@@ -127,6 +134,8 @@ func (c *change) run(m Mutation) (Result, error) {
 		return c.moveMessages(m)
 	case Expunge:
 		return c.expunge(m)
+	case Within:
+		return Result{}, nil // see apply
 	case SetAnnotation:
 		return c.setAnnotation(m)
 	}
@@ -194,8 +203,9 @@ func (c *change) writeBox(id BoxID, b *box) error {
 	if old == nil || !sameLabels(b, old) {
 		return c.writeWholeBox(b)
 	}
-	return exec(c.conn, `UPDATE box SET uidnext = ?, modseq = ?, known = ?, graves = ?, messages = ?, unseen = ?, deleted = ?, size = ?
-		WHERE id = ?`, int64(b.UIDNext), int64(b.ModSeq), int64(b.known), b.graves, b.Messages, b.Unseen, b.Deleted, b.Size, int64(id))
+	return exec(c.conn, `UPDATE box SET uidnext = ?, modseq = ?, known = ?, graves = ?, messages = ?, unseen = ?, deleted = ?, size = ?,
+		deleted_size = ? WHERE id = ?`, int64(b.UIDNext), int64(b.ModSeq), int64(b.known), b.graves, b.Messages, b.Unseen, b.Deleted, b.Size,
+		b.DeletedSize, int64(id))
 }
 
 // sameLabels tells whether two states of a box differ only in numbers.
@@ -205,14 +215,14 @@ func sameLabels(a, b *box) bool {
 
 func (c *change) writeWholeBox(b *box) error {
 	return execWith(c.conn, `INSERT OR REPLACE INTO box(id, name, special, noselect, keywords, uidvalidity, uidnext, modseq, known,
-		graves, messages, unseen, deleted, size) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, func(s *sqlite.Stmt) {
+		graves, messages, unseen, deleted, size, deleted_size) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, func(s *sqlite.Stmt) {
 		s.BindInt64(1, int64(b.ID))
 		s.BindText(2, b.Name)
 		s.BindText(3, string(b.Special))
 		s.BindBool(4, b.NoSelect)
 		s.BindText(5, strings.Join(b.keywords, keywordSeparator))
 		for i, n := range [...]int64{int64(b.UIDValidity), int64(b.UIDNext), int64(b.ModSeq), int64(b.known), b.graves,
-			b.Messages, b.Unseen, b.Deleted, b.Size} {
+			b.Messages, b.Unseen, b.Deleted, b.Size, b.DeletedSize} {
 			s.BindInt64(6+i, n)
 		}
 	})

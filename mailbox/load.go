@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -74,11 +75,17 @@ func readState(c *sqlite.Conn, base *layer) (leftovers bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := readBoxes(c, base); err != nil {
+	unsized, err := readBoxes(c, base)
+	if err != nil {
 		return false, err
 	}
 	if err := readSlabs(c, base); err != nil {
 		return false, err
+	}
+	for _, b := range unsized {
+		if err := b.sizeDeleted(c); err != nil {
+			return false, err
+		}
 	}
 	err = rows(c, "SELECT max(blob), EXISTS(SELECT 1 FROM content WHERE refs = 0) OR EXISTS(SELECT 1 FROM garbage) FROM content",
 		func(s *sqlite.Stmt) error {
@@ -90,15 +97,17 @@ func readState(c *sqlite.Conn, base *layer) (leftovers bool, err error) {
 }
 
 const selectBoxes = `SELECT id, name, special, noselect, keywords, uidvalidity, uidnext, modseq, known, graves, messages, unseen,
-	deleted, size FROM box`
+	deleted, size, deleted_size FROM box`
 
-func readBoxes(c *sqlite.Conn, base *layer) error {
-	return rows(c, selectBoxes, func(s *sqlite.Stmt) error {
+// readBoxes also returns those that were written before format 2, which had no DeletedSize.
+func readBoxes(c *sqlite.Conn, base *layer) (unsized []*box, err error) {
+	return unsized, rows(c, selectBoxes, func(s *sqlite.Stmt) error {
 		b := &box{
 			Box: Box{
 				ID: BoxID(s.ColumnInt64(0)), Name: s.ColumnText(1), Special: SpecialUse(s.ColumnText(2)), NoSelect: s.ColumnBool(3),
 				UIDValidity: uint32(s.ColumnInt64(5)), UIDNext: UID(s.ColumnInt64(6)), ModSeq: ModSeq(s.ColumnInt64(7)),
 				Messages: s.ColumnInt64(10), Unseen: s.ColumnInt64(11), Deleted: s.ColumnInt64(12), Size: s.ColumnInt64(13),
+				DeletedSize: s.ColumnInt64(14),
 			},
 			known: ModSeq(s.ColumnInt64(8)), graves: s.ColumnInt64(9),
 		}
@@ -106,10 +115,29 @@ func readBoxes(c *sqlite.Conn, base *layer) error {
 		if k := s.ColumnText(4); k != "" {
 			b.keywords = strings.Split(k, keywordSeparator)
 		}
+		if s.ColumnIsNull(14) && b.Deleted > 0 {
+			unsized = append(unsized, b)
+		}
 		base.boxes[b.ID] = b
 		base.names[b.Name] = b.ID
 		return nil
 	})
+}
+
+// sizeDeleted counts the DeletedSize of a box.
+func (b *box) sizeDeleted(c *sqlite.Conn) error {
+	for _, s := range b.slabs {
+		held, err := readSlab(c, b.ID, s)
+		if err != nil || held == nil {
+			return cmp.Or(err, ErrCorrupt)
+		}
+		for i := range held.Messages {
+			if m := &held.Messages[i]; m.Flags&Deleted != 0 {
+				b.DeletedSize += m.Size
+			}
+		}
+	}
+	return nil
 }
 
 // keywordSeparator divides the keywords in a row; none contains it.

@@ -100,6 +100,8 @@ type Account interface {
 	// Vanished is the UIDs that left a box after a mod-sequence (RFC 7162 §3.2.5). False: expunges that old are no longer known of,
 	// and the set is empty.
 	Vanished(ctx context.Context, box BoxID, since ModSeq) (UIDSet, bool, error)
+	// Usage is how much all boxes hold.
+	Usage(ctx context.Context) (Usage, error)
 	// Annotations are the entries of a box, or with no box of the account itself, that were set or taken away after a mod-sequence,
 	// ordered.
 	Annotations(ctx context.Context, box BoxID, since ModSeq) ([]Annotation, error)
@@ -125,7 +127,11 @@ type Box struct {
 	Unseen      int64
 	Deleted     int64
 	Size        int64 // octets of all messages
+	DeletedSize int64 // octets of those that are marked Deleted
 }
+
+// Usage is how much an account holds.
+type Usage struct{ Octets, Messages, Boxes int64 }
 
 // SpecialUse is a use attribute without its backslash ("Sent"): RFC 6154 §2. Empty: none.
 type SpecialUse string
@@ -270,6 +276,9 @@ type (
 		UIDs UIDSet
 		To   BoxID
 	}
+	// Within is no change: with it ErrOverQuota refuses all changes that leave the account with more than that, and with more than it
+	// had. A zero field is no bound.
+	Within struct{ Octets, Messages int64 }
 	// Expunge removes those of the messages that have Deleted.
 	Expunge struct {
 		Box  BoxID
@@ -287,6 +296,7 @@ func (SetFlags) mutation()    {}
 func (Copy) mutation()        {}
 func (Move) mutation()        {}
 func (Expunge) mutation()     {}
+func (Within) mutation()      {}
 
 // FlagOp is how SetFlags changes flags.
 type FlagOp uint8

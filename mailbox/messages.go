@@ -156,6 +156,7 @@ func (b *box) count(m *Message, sign int64) {
 	}
 	if m.Flags&Deleted != 0 {
 		b.Deleted += sign
+		b.DeletedSize += sign * m.Size
 	}
 }
 

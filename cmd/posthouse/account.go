@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 
 	"posthouse/directory"
 	"posthouse/httpd/admin"
+	"posthouse/internal/config"
 )
 
 func newAccount() *cobra.Command {
@@ -24,7 +26,7 @@ func newAccount() *cobra.Command {
 		newAccountVerb("enable", "Unlock an account", http.MethodPost, "/enable"),
 		newAccountVerb("keep-sent", "File what an account sends in its Sent box; a copy that its client files becomes the same message", http.MethodPost, "/keep-sent"),
 		newAccountVerb("leave-sent", "Leave filing what an account sends to its clients", http.MethodPost, "/leave-sent"),
-		newAppPassword(), newLimits(), newAlias())
+		newAppPassword(), newLimits(), newQuota(), newAlias())
 }
 
 func accountPath(login string) string { return "/v1/accounts/" + url.PathEscape(login) }
@@ -113,6 +115,60 @@ func newAccountVerb(verb, short, method, suffix string) *cobra.Command {
 	return remote(c, func(c *cobra.Command, server *client, _ *connection, args []string) error {
 		return server.call(c.Context(), method, accountPath(args[0])+suffix, nil, nil)
 	})
+}
+
+func newQuota() *cobra.Command {
+	c := &cobra.Command{
+		Use: "quota ADDRESS [SIZE]", Short: "How much an account may hold; with a size, change it", Args: cobra.RangeArgs(1, 2),
+		Example: "  posthouse account quota alice@example.com\n  posthouse account quota alice@example.com 10GB\n  posthouse account quota alice@example.com any",
+	}
+	messages := c.Flags().Int64("messages", 0, "how many messages; 0: any number")
+	return remote(c, func(c *cobra.Command, server *client, f *connection, args []string) error {
+		var a directory.Account
+		if err := server.call(c.Context(), http.MethodGet, accountPath(args[0]), nil, &a); err != nil {
+			return err
+		}
+		if c.Flags().Changed("messages") {
+			a.Quota.Messages = *messages
+		}
+		if len(args) == 2 {
+			var err error
+			if a.Quota.Octets, err = quotaOctets(args[1]); err != nil {
+				return err
+			}
+		}
+		if len(args) == 2 || c.Flags().Changed("messages") {
+			if err := server.call(c.Context(), http.MethodPut, accountPath(args[0])+"/quota", a.Quota, nil); err != nil {
+				return err
+			}
+		}
+		if f.json {
+			return printJSON(c.OutOrStdout(), a.Quota)
+		}
+		t := newTable(c.OutOrStdout(), "MAY HOLD", "")
+		t.row("size", held(a.Quota.Octets, octets))
+		t.row("messages", held(a.Quota.Messages, func(n int64) string { return strconv.FormatInt(n, 10) }))
+		return t.flush()
+	})
+}
+
+func held(n int64, format func(int64) string) string {
+	if n == 0 {
+		return "any"
+	}
+	return format(n)
+}
+
+// quotaOctets reads a size as the configuration has them, or "any".
+func quotaOctets(s string) (int64, error) {
+	if s == "any" {
+		return 0, nil
+	}
+	n, err := config.Size(s)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("%w: %q is not a size; give one like 10GB, or any", errUsage, s)
+	}
+	return n, nil
 }
 
 func newAlias() *cobra.Command {

@@ -20,6 +20,7 @@ type filing struct {
 	marks   mailbox.Marks
 	key     string // once for each key
 	twin    *mime.Twin
+	quota   directory.Quota
 }
 
 // box names the box for trace.
@@ -35,7 +36,7 @@ func (m *filing) box() string {
 func (t *Transport) keep(ctx context.Context, task *hop.Task, res directory.Resolution) (hop.Result, error) {
 	env := task.Envelope
 	m := filing{
-		use: mailbox.Sent, marks: mailbox.Marks{System: mailbox.Seen}, key: env.ID.String() + " own", twin: mime.NewTwin(),
+		quota: res.Quota, use: mailbox.Sent, marks: mailbox.Marks{System: mailbox.Seen}, key: env.ID.String() + " own", twin: mime.NewTwin(),
 		content: io.MultiReader(strings.NewReader(env.Bcc), io.NewSectionReader(task.Content, 0, task.Content.Size())),
 	}
 	if err := t.file(ctx, res.Account, m); err != nil {
@@ -66,7 +67,7 @@ func (t *Transport) file(ctx context.Context, id mail.AccountID, m filing) (err 
 	if m.twin != nil {
 		add = add.ByServer(m.twin.String())
 	}
-	if _, err = account.Apply(ctx, add); err != nil {
+	if _, err = account.Apply(ctx, add, mailbox.Within(m.quota)); err != nil {
 		account.Discard(blob)
 	}
 	return err

@@ -139,7 +139,7 @@ func (t *Transport) attempt(ctx context.Context, task *hop.Task, i int) (hop.Res
 		return hop.Result{Status: hop.Delivered, Reply: replyAlias, Via: "alias", Targets: res.Targets}, nil
 	}
 	body = io.MultiReader(strings.NewReader(traceFields(task.Envelope.From, to)), body)
-	m := filing{content: body, key: task.Envelope.ID.String() + " " + to.String()}
+	m := filing{quota: res.Quota, content: body, key: task.Envelope.ID.String() + " " + to.String()}
 	if task.Envelope.Quarantined {
 		m.use = mailbox.Junk
 	}

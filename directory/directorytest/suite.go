@@ -123,6 +123,16 @@ func accounts(t *testing.T, d directory.Directory) {
 	_, err = d.Account(ctx, Address(t, "carol@configured.test"))
 	wants(t, err, directory.ErrNoAccount)
 
+	quota := directory.Quota{Octets: 1 << 40, Messages: 7}
+	must(t, d.SetQuota(ctx, Address(t, "ALICE@configured.test"), quota))
+	wants(t, d.SetQuota(ctx, Address(t, "carol@configured.test"), quota), directory.ErrNoAccount)
+	if got, err := d.Account(ctx, Address(t, "alice@configured.test")); err != nil || got.Quota != quota {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := d.Resolve(ctx, Address(t, "alice+x@configured.test")); err != nil || got.Quota != quota {
+		t.Errorf("%+v, %v", got, err)
+	}
+
 	must(t, d.SetSentCopies(ctx, Address(t, "ALICE@configured.test"), directory.SentByServer))
 	wants(t, d.SetSentCopies(ctx, Address(t, "carol@configured.test"), directory.SentByServer), directory.ErrNoAccount)
 	for login, want := range map[string]directory.SentCopies{"alice@configured.test": directory.SentByServer, "bob@configured.test": directory.SentByClient} {

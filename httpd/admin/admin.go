@@ -93,6 +93,7 @@ func New(o Options) http.Handler {
 		"POST /v1/accounts/{login}/app-passwords":        a.addAppPassword,
 		"DELETE /v1/accounts/{login}/app-passwords/{id}": a.revokeAppPassword,
 		"GET /v1/accounts/{login}/limits":                a.spent,
+		"PUT /v1/accounts/{login}/quota":                 a.setQuota,
 		"PUT /v1/accounts/{login}/limits":                a.setAllowance,
 		"GET /v1/suppressions":                           a.suppressions,
 		"POST /v1/suppressions":                          a.suppress,

@@ -111,6 +111,22 @@ func (a *api) switchAccount(r *http.Request) (any, error) {
 	return done{}, a.Directory.SetSentCopies(r.Context(), who, by)
 }
 
+// setQuota says how much an account may hold. Sessions take it up at their next login.
+func (a *api) setQuota(r *http.Request) (any, error) {
+	var q directory.Quota
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	who, err := login(r)
+	if err != nil {
+		return nil, err
+	}
+	if q.Octets < 0 || q.Messages < 0 {
+		return nil, fmt.Errorf("%w: a quota is 0, which is any number, or more", errRequest)
+	}
+	return done{}, a.Directory.SetQuota(r.Context(), who, q)
+}
+
 func (a *api) disconnect(r *http.Request, who mail.Address) error {
 	account, err := a.Directory.Account(r.Context(), who)
 	if err == nil && a.Disconnect != nil {

@@ -39,6 +39,7 @@ func Run(t *testing.T, open Opener) {
 		{"Keys", keys},
 		{"FiledAs", filedAs},
 		{"Annotations", annotations},
+		{"Within", within},
 		{"Flags", flags},
 		{"UnchangedSince", unchangedSince},
 		{"Keywords", keywords},

@@ -178,6 +178,25 @@ func annotations(h *house) {
 	}
 }
 
+func within(h *house) {
+	inbox := h.box("INBOX").ID
+	size := int64(len(letter))
+	add := func() mailbox.Add { return mailbox.Add{Box: inbox, Blob: h.stage(letter)} }
+	h.do(add(), add(), mailbox.Within{Octets: 2 * size, Messages: 2})
+	h.refuse(mailbox.ErrOverQuota, mailbox.Within{Octets: 3*size - 1}, add())
+	h.refuse(mailbox.ErrOverQuota, add(), mailbox.Within{Messages: 2})
+	h.refuse(mailbox.ErrOverQuota, mailbox.Copy{From: inbox, UIDs: mailbox.AllUIDs(), To: h.box("Sent").ID}, mailbox.Within{Messages: 3})
+	h.shows(inbox, "1 2")
+	h.do(add(), mailbox.Within{})
+	// Who holds too much already may still make order, and make less of it.
+	h.do(mailbox.Move{From: inbox, UIDs: mailbox.UIDSet{{First: 1, Last: 1}}, To: h.box("Sent").ID}, mailbox.Within{Messages: 1})
+	h.do(mailbox.SetFlags{Box: inbox, UIDs: mailbox.AllUIDs(), Marks: makeMarks(`\Deleted`)}, mailbox.Expunge{Box: inbox, UIDs: mailbox.AllUIDs()}, add(), mailbox.Within{Octets: 1})
+	usage, err := h.Usage(h.Context())
+	if h.check(err); usage.Messages != 2 || usage.Octets != 2*size || usage.Boxes != 6 {
+		h.Errorf("%+v", usage)
+	}
+}
+
 func flags(h *house) {
 	inbox := h.box("INBOX").ID
 	for range 4 {
