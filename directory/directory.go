@@ -111,7 +111,8 @@ type Spending interface {
 
 // Suppressions are addresses that nothing is sent to: their mail came back for good.
 type Suppressions interface {
-	// Suppress adds an address, or brings its reason and times up to date.
+	// Suppress adds an address, or brings its reason and times up to date. One that is there for good stays for good: that its mail came
+	// back does not undo what a person has said.
 	Suppress(ctx context.Context, s Suppression) error
 	// Suppressed finds an address; zero: it is not suppressed, or not any more.
 	Suppressed(ctx context.Context, a mail.Address) (Suppression, error)

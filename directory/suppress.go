@@ -10,6 +10,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"posthouse/internal/db"
 	"posthouse/mail"
 )
 
@@ -35,8 +36,11 @@ func (s *SQLite) Suppress(ctx context.Context, p Suppression) error {
 	if p.Since.IsZero() {
 		p.Since = s.opts.Now()
 	}
-	return s.change(ctx, "INSERT OR REPLACE INTO suppression(address, reason, since, expires) VALUES(?, ?, ?, ?)",
-		p.Address.FoldLocal().String(), cut(p.Reason, MaxReason), p.Since.Unix(), unix(p.Expires))
+	const text = `INSERT INTO suppression(address, reason, since, expires) VALUES(?, ?, ?, ?) ON CONFLICT(address) DO UPDATE
+		SET reason=excluded.reason, since=excluded.since, expires=excluded.expires WHERE expires<>0 OR excluded.expires=0`
+	return s.write(ctx, func(tx *db.Tx) error {
+		return exec(tx, text, p.Address.FoldLocal().String(), cut(p.Reason, MaxReason), p.Since.Unix(), unix(p.Expires))
+	})
 }
 
 // cut is the beginning of a text, in whole characters.

@@ -212,6 +212,10 @@ func suppressions(t *testing.T, d directory.Directory) {
 	must(t, d.Suppress(ctx, directory.Suppression{Address: Address(t, "full@elsewhere.test"), Reason: "x", Expires: now.Add(-time.Hour)}))
 	must(t, d.Suppress(ctx, directory.Suppression{Address: Address(t, "later@elsewhere.test"), Reason: "x", Expires: now.Add(time.Hour)}))
 	wants(t, d.Suppress(ctx, directory.Suppression{}), mail.ErrAddress)
+	must(t, d.Suppress(ctx, directory.Suppression{Address: gone.Address, Reason: "550", Expires: now.Add(time.Hour)}))
+	if s, err := d.Suppressed(ctx, gone.Address); err != nil || !s.Expires.IsZero() || s.Reason == "550" {
+		t.Errorf("for good: %+v, %v", s, err)
+	}
 	for name, want := range map[string]bool{"gone": true, "Gone": true, "later": true, "full": false, "bob": false} {
 		s, err := d.Suppressed(ctx, Address(t, name+"@elsewhere.test"))
 		must(t, err)
