@@ -173,6 +173,9 @@ func (s *SQLite) RemoveDomain(ctx context.Context, name string) error {
 	}
 	err = s.change(ctx, "DELETE FROM domain WHERE name=?", name)
 	if errors.Is(err, errNoRow) {
+		if slices.ContainsFunc(s.opts.Domains, func(d Domain) bool { return d.Name == name }) {
+			return ErrDeclared
+		}
 		return ErrNoDomain
 	}
 	return errors.Join(err, s.loadDomains(ctx))

@@ -54,6 +54,9 @@ func TestDeclaredAccountsFollowTheConfiguration(t *testing.T) {
 		if err := d.SetPassword(ctx, login, "third"); !errors.Is(err, directory.ErrDeclared) {
 			t.Errorf("another password: %v", err)
 		}
+		if err := d.RemoveDomain(ctx, "configured.test"); !errors.Is(err, directory.ErrDeclared) {
+			t.Errorf("the removal of its domain: %v", err)
+		}
 		if _, err := d.RemoveAccount(ctx, login); !errors.Is(err, directory.ErrDeclared) {
 			t.Errorf("its removal: %v", err)
 		}
