@@ -1,11 +1,13 @@
 package mta
 
 import (
+	"context"
 	"encoding/binary"
 	"io"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -332,6 +334,34 @@ func TestFilterRemovesAnAlias(t *testing.T) {
 		}
 		if to := strings.Join(got, " "); to != c.want {
 			t.Errorf("%+v: %s", c, to)
+		}
+	}
+}
+
+// full is a spool that has room for one message.
+type full struct {
+	spool.Spool
+	made atomic.Int32
+}
+
+func (f *full) Create(ctx context.Context, e mail.Envelope) (spool.Draft, error) {
+	if f.made.Add(1) > 1 {
+		return nil, spool.ErrFull
+	}
+	return f.Spool.Create(ctx, e)
+}
+
+// That there is no space for what a filter changes is no fault of the filter's: the mail comes again, whatever is done without a filter.
+func TestNoSpaceForAChange(t *testing.T) {
+	for _, lost := range []stage.Action{stage.Accept, stage.Quarantine, stage.Refuse, stage.Defer} {
+		for _, change := range []string{"bx", "hX\x00y\x00"} {
+			_, o := filtered(t, miltertest.Script{Actions: 0xff, Answers: map[byte][][]byte{'E': {miltertest.Packet(change[0], change[1:]), miltertest.Packet('c', "")}}}, lost)
+			o.Spool = &full{Spool: o.Spool}
+			_, addr := start(t, o, plain)
+			if phase, r := send(t, addr); phase != "end" || r != "451 4.3.0 the message cannot be filtered now, try again later" {
+				t.Errorf("%s, %q: %s: %s", lost, change, phase, r)
+			}
+			checkEmpty(t, o)
 		}
 	}
 }

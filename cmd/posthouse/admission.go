@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"time"
 
 	"posthouse/internal/config"
 	"posthouse/mta"
@@ -39,7 +40,9 @@ func toAdmission(c *config.Config, complain func(key string, err error)) admissi
 	out.stages.ClamAV = stage.ClamAV{Network: a.ClamAV.Dial.Network, Address: a.ClamAV.Dial.Address, Action: action(a.ClamAV.Action), MaxSize: a.ClamAV.MaxSize}
 	for _, m := range a.Milters {
 		filter := milter.New(milter.Options{Network: m.Dial.Network, Address: m.Dial.Address, Timeout: m.Timeout, Reuse: m.Reuse})
-		out.stages.Milters = append(out.stages.Milters, stage.MilterOptions{Name: m.Name, Filter: filter, Lost: action(m.Lost)})
+		out.stages.Milters = append(out.stages.Milters, stage.MilterOptions{
+			Name: m.Name, Filter: filter, Lost: action(m.Lost), Patience: max(time.Minute, 2*m.Timeout),
+		})
 	}
 	if out.perNetwork == 0 {
 		out.perNetwork = math.MaxInt // no bound

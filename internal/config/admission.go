@@ -16,6 +16,7 @@ const (
 	maxCount       = 1_000_000
 
 	defaultMilterTime = 30 * time.Second // of each answer
+	maxMilterTime     = 4 * time.Minute  // of one; RFC 5321 §4.5.3.2: a client waits five for ours, and ten after its message
 )
 
 // Admission says who is let in, and which stages judge mail. Actions are words: accept, tag, quarantine, defer, refuse.
@@ -248,7 +249,7 @@ func (p *parser) milters(list []docMilter) (out []Milter) {
 			m.Lost = p.action(key+".default_action", d.DefaultAction)
 		}
 		if d.Timeout != "" {
-			m.Timeout = p.duration(key+".timeout", d.Timeout)
+			m.Timeout = p.between(key+".timeout", d.Timeout, maxMilterTime)
 		}
 		out = append(out, m)
 	}

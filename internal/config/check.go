@@ -158,10 +158,14 @@ func (p *parser) networks(key string, list []string) (out []netip.Prefix) {
 		network, err := netip.ParsePrefix(s)
 		if err != nil {
 			if a, err := netip.ParseAddr(s); err == nil {
+				a = a.Unmap()
 				out = append(out, netip.PrefixFrom(a, a.BitLen()))
 				continue
 			}
 			p.complain(key, "%q is not a network; give one like \"192.0.2.0/24\"", s)
+		}
+		if a := network.Addr(); a.Is4In6() && network.Bits() >= 96 { // clients are called by their IPv4 addresses
+			network = netip.PrefixFrom(a.Unmap(), network.Bits()-96)
 		}
 		out = append(out, network.Masked())
 	}

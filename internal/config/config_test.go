@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -126,6 +127,7 @@ func TestComplaintsNameLineAndFix(t *testing.T) {
 		"milter's address":      {shortest + "[[admission.milter]]\naddress=\"localhost\"\n", "f:7: admission.milter[0].address: \"localhost\" is neither tcp://host:port nor unix:///path"},
 		"milter without":        {shortest + "[[admission.milter]]\n", "f:6: admission.milter[0].address: \"\" is neither"},
 		"milter's action":       {shortest + "[[admission.milter]]\naddress=\"tcp://[::1]:1\"\ndefault_action=\"hope\"\n", "f:8: admission.milter[0].default_action: \"hope\" is none of accept"},
+		"milter's time":         {shortest + "[[admission.milter]]\naddress=\"tcp://[::1]:1\"\ntimeout=\"5m\"\n", "f:8: admission.milter[0].timeout: \"5m\" is not a duration between 0s and 4m0s"},
 		"milters' names":        {shortest + "[[admission.milter]]\naddress=\"tcp://[::1]:1\"\n[[admission.milter]]\naddress=\"tcp://[::1]:2\"\n", "f:8: admission.milter[1].name: another milter is called \"\""},
 		"clamav's address":      {shortest + "[admission.clamav]\naddress=\"unix:clamd\"\n", "f:7: admission.clamav.address: \"unix:clamd\" is neither"},
 		"clamav's size":         {shortest + "[admission.clamav]\nmax_size=\"much\"\n", "f:7: admission.clamav.max_size: \"much\" is not a size"},
@@ -167,6 +169,17 @@ func TestStages(t *testing.T) {
 		if m := c.Admission.Milters; len(m) > 0 && m[0] != (Milter{"milter:rspamd", Dial{"tcp", "127.0.0.1:11332"}, "defer", 30 * time.Second, true}) {
 			t.Errorf("%+v", m)
 		}
+	}
+}
+
+// A client that comes by an IPv4-mapped address is of its IPv4 network, however the configuration writes that.
+func TestNetworksAreUnmapped(t *testing.T) {
+	c, err := Parse("f", shortest+"[admission]\ntrusted=[\"::ffff:192.0.2.7\", \"::ffff:10.1.2.3/104\", \"::/0\", \"2001:db8::1/32\"]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(c.Admission.Trusted); got != "[192.0.2.7/32 10.0.0.0/8 ::/0 2001:db8::/32]" {
+		t.Error(got)
 	}
 }
 

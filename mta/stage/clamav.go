@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	clamTime  = time.Minute // for the scan of one message
-	maxClam   = 4 << 10     // octets of an answer of clamd
+	clamTime  = 3 * time.Minute // for the scan of one message: clamd gives up after two
+	maxClam   = 4 << 10         // octets of an answer of clamd
 	clamChunk = 64 << 10
 )
 

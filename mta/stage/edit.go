@@ -123,7 +123,7 @@ func indexOf(raw [][]byte, c milter.HeaderChange) int {
 
 // write writes the message anew.
 func (e *edition) write(ctx context.Context, edit *Edit, header []byte, replaced bool) error {
-	draft, err := e.m.NewDraft(ctx)
+	draft, err := e.newDraft(ctx)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (e *edition) write(ctx context.Context, edit *Edit, header []byte, replaced
 	if _, err := io.CopyBuffer(struct{ io.Writer }{draft}, struct{ io.Reader }{body}, make([]byte, chunk)); err != nil {
 		return err
 	}
-	edit.Content = draft
+	edit.Content = draft.Draft
 	return nil
 }
 

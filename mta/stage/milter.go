@@ -212,8 +212,8 @@ func (s *Milter) Rcpt(ctx context.Context, m *Message, to mail.Address) Verdict 
 // Judge is DataStage: the content goes to the filter, and its changes are made.
 func (s *Milter) Judge(ctx context.Context, m *Message) Verdict {
 	var v Verdict
+	e := &edition{m: m}
 	asked := s.with(ctx, m.Client, func(ctx context.Context, f *conversation) (milter.Answer, error) {
-		e := &edition{m: m}
 		answer, changes, err := e.ask(ctx, f.session)
 		if err != nil || answer.Kind > milter.Discard {
 			return answer, err
@@ -225,7 +225,10 @@ func (s *Milter) Judge(ctx context.Context, m *Message) Verdict {
 		}
 		return milter.Answer{}, err
 	})
-	if asked.Action != Accept || asked.Result != "" {
+	switch {
+	case e.err != nil: // whatever is done without the filter
+		return Verdict{Result: "temperror", Detail: clean(e.err.Error())}.answered(filterLost)
+	case asked.Action != Accept || asked.Result != "":
 		return asked
 	}
 	return v
@@ -236,6 +239,25 @@ type edition struct {
 	m      *Message
 	header []byte
 	body   *replacement
+	err    error // of ours: there is no space, say
+}
+
+// newDraft is the message's.
+func (e *edition) newDraft(ctx context.Context) (written, error) {
+	var d Draft
+	d, e.err = e.m.NewDraft(ctx)
+	return written{d, e}, e.err
+}
+
+// written is a draft that tells of its errors.
+type written struct {
+	Draft
+	e *edition
+}
+
+func (w written) Write(p []byte) (n int, err error) {
+	n, w.e.err = w.Draft.Write(p)
+	return n, w.e.err
 }
 
 const (
@@ -260,7 +282,7 @@ func (e *edition) ask(ctx context.Context, f *milter.Session) (milter.Answer, *m
 			return a, &milter.Changes{}, err
 		}
 	}
-	e.body = &replacement{binary: e.m.Envelope.Body == mail.BodyBinaryMIME, create: func() (Draft, error) { return e.m.NewDraft(ctx) }, most: e.m.MaxSize}
+	e.body = &replacement{binary: e.m.Envelope.Body == mail.BodyBinaryMIME, create: func() (Draft, error) { return e.newDraft(ctx) }, most: e.m.MaxSize}
 	return f.EndOfMessage(ctx, milter.Macros{"i": e.m.Envelope.ID.String()}, e.body)
 }
 
