@@ -14,6 +14,8 @@ type command struct {
 	in    states
 	seqs  seqUse
 	parse func(*parser) (runner, error)
+	// numbered commands take message sequence numbers.
+	numbered bool
 }
 
 // runner is a parsed command. run writes untagged responses to s.out and leaves the rest to the session.
@@ -92,6 +94,7 @@ const (
 func both(c command, parse func(*parser, numbering) (runner, error)) []command {
 	c.parse = func(p *parser) (runner, error) { return parse(p, bySequence) }
 	uid := c
+	c.numbered = true
 	uid.name = "UID " + c.name
 	uid.seqs = renumbers // RFC 9051 §7.5.1, Note: UID FETCH, UID STORE and UID SEARCH allow EXPUNGE.
 	uid.parse = func(p *parser) (runner, error) { return parse(p, byUID) }

@@ -11,6 +11,7 @@ import (
 type awareness struct {
 	modSeqs  bool // of mod-sequences, by one of the commands of RFC 7162 §3.1
 	vanished bool // of VANISHED instead of EXPUNGE, by ENABLE QRESYNC: RFC 7162 §3.2.3
+	uidOnly  bool // of UIDs, and of no message sequence numbers any more: RFC 9586
 
 	metadata  bool           // of METADATA responses nobody asked for: RFC 5464 §4.4.2
 	annotated mailbox.ModSeq // up to which it was told of them

@@ -74,6 +74,7 @@ func extensions(l *Limits) []extension {
 		i18nLevel(),
 		metadata(),
 		listMetadata(),
+		uidOnly(),
 		quota(),
 		quotaStorage(),
 		quotaMessage(),

@@ -126,6 +126,7 @@ type fetchCommand struct {
 	by           numbering
 	set          wire.Set
 	items        []fetcher
+	ownUID       bool           // the UID was not asked for, but belongs to every answer
 	changedSince mailbox.ModSeq // only messages that were changed after it; 0: all
 	changes      bool           // changedSince was given
 	vanished     bool           // and what has vanished since is told
@@ -138,7 +139,7 @@ func parseFetch(p *parser, by numbering) (runner, error) {
 		return nil, p.Err()
 	}
 	if by == byUID && !slices.Contains(c.items, fetcher(uidItem)) { // RFC 9051 §6.4.9: every answer has it.
-		c.items = slices.Insert(c.items, 0, fetcher(uidItem))
+		c.items, c.ownUID = slices.Insert(c.items, 0, fetcher(uidItem)), true
 	}
 	return c, nil
 }
@@ -209,6 +210,12 @@ func (c *fetchCommand) run(ctx context.Context, s *session) (reply, error) {
 	}
 	if err != nil {
 		return reply{}, err
+	}
+	if c.ownUID && s.client.uidOnly {
+		c.items = c.items[1:] // the answer begins with it
+	}
+	if len(c.items) == 0 {
+		return reply{}, nil
 	}
 	f := &fetching{s: s, items: c.items}
 	reads := false

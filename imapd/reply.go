@@ -53,6 +53,7 @@ func (r reply) append(b []byte) []byte {
 
 // What commands answer beside what follows from errors of others.
 var (
+	errUIDRequired    = reply{statusBAD, "UIDREQUIRED", "Only UIDs are known"}
 	errUnknownCommand = bad("Unknown command")
 	errTag            = bad("A command begins with a tag of at most 128 characters and a space")
 	errState          = bad("Not in this state")

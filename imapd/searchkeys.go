@@ -216,6 +216,9 @@ func (p *parser) setKey(g *program, by numbering) (matcher, bool) {
 	}
 	var sel selection
 	g.prepare = append(g.prepare, func(v *view) (err error) {
+		if by == bySequence && !set.Saved && v.client.uidOnly {
+			return errUIDRequired
+		}
 		if sel = nil; v.told.Len() > 0 { // Clients search an empty mailbox for "1:*"; that is no error to them, and finds nothing.
 			sel, err = v.resolve(set, by)
 		}

@@ -194,6 +194,8 @@ func (s *session) command(ctx context.Context) (*command, reply) {
 		return nil, errUnknownCommand
 	case c.in&s.state() == 0:
 		return c, errState
+	case c.numbered && s.client.uidOnly:
+		return c, errUIDRequired
 	}
 	runner, err := c.parse(p)
 	if err != nil {

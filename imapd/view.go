@@ -258,9 +258,12 @@ func (v *view) appendInOrder(b []byte, sel selection, by numbering) []byte {
 	return b
 }
 
-// beginFetch begins the data of a message: RFC 9051 §7.5.2.
+// beginFetch begins the data of a message: RFC 9051 §7.5.2, RFC 9586 §3.2.
 func (v *view) beginFetch(b []byte, pos int) []byte {
 	b = append(b, "* "...)
+	if v.client.uidOnly {
+		return append(wire.AppendNumber(b, v.told.At(pos).UID), " UIDFETCH ("...)
+	}
 	b = strconv.AppendInt(b, int64(pos)+1, 10)
 	return append(b, " FETCH ("...)
 }
@@ -274,7 +277,7 @@ func (v *view) appendExists(b []byte) []byte {
 
 // appendUnseen tells the first message without \Seen, if there is one: RFC 3501 §7.1 UNSEEN.
 func (v *view) appendUnseen(b []byte) []byte {
-	if v.told.Box.Unseen == 0 {
+	if v.told.Box.Unseen == 0 || v.client.uidOnly {
 		return b
 	}
 	for pos, m := range v.told.All() {
@@ -366,7 +369,7 @@ func (v *view) sync(w *wire.Writer, now *mailbox.Snapshot, t telling) error {
 
 // tellGone tells which messages are not there any more, by their positions in old.
 func (v *view) tellGone(w *wire.Writer, old *mailbox.Snapshot, gone []int) error {
-	if v.client.vanished && len(gone) > 0 { // RFC 7162 §3.2.10.2
+	if (v.client.vanished || v.client.uidOnly) && len(gone) > 0 { // RFC 7162 §3.2.10.2, RFC 9586 §3.4
 		var uids mailbox.UIDSet
 		for _, pos := range gone {
 			uids = uids.Append(old.At(pos).UID)
@@ -419,10 +422,7 @@ func (v *view) tellFlags(w *wire.Writer, old *mailbox.Snapshot, t telling) error
 
 // appendFlagData tells the flags of a message, and which one it is: RFC 9051 appendix E, item 21, requires the UID.
 func (v *view) appendFlagData(b []byte, pos int, m *mailbox.Message) []byte {
-	b = v.beginFetch(b, pos)
-	b = append(b, "UID "...)
-	b = wire.AppendNumber(b, m.UID)
-	b = append(b, " FLAGS "...)
+	b = append(v.beginUIDFetch(b, pos, m), "FLAGS "...)
 	b = appendFlags(b, m.Flags, v.told.Keywords)
 	if v.client.modSeqs {
 		b = appendModSeq(append(b, ' '), m)
@@ -432,8 +432,14 @@ func (v *view) appendFlagData(b []byte, pos int, m *mailbox.Message) []byte {
 
 // appendModSeqData tells the mod-sequence of a message whose flags the client knows.
 func (v *view) appendModSeqData(b []byte, pos int, m *mailbox.Message) []byte {
+	return append(appendModSeq(v.beginUIDFetch(b, pos, m), m), ")\r\n"...)
+}
+
+// beginUIDFetch begins data that nobody asked for: it says of which message, unless its beginning does.
+func (v *view) beginUIDFetch(b []byte, pos int, m *mailbox.Message) []byte {
 	b = v.beginFetch(b, pos)
-	b = append(b, "UID "...)
-	b = wire.AppendNumber(b, m.UID)
-	return append(appendModSeq(append(b, ' '), m), ")\r\n"...)
+	if v.client.uidOnly {
+		return b
+	}
+	return append(wire.AppendNumber(append(b, "UID "...), m.UID), ' ')
 }
