@@ -73,10 +73,11 @@ func TestBounce(t *testing.T) {
 	})
 }
 
-// TestNoBounceOfABounce: what the null sender sent, and who asked not to be told, is parked without a word.
+// TestNoBounceOfABounce: what the null sender sent, or a stranger that was not believed, and who asked not to be told, is parked without a word.
 func TestNoBounceOfABounce(t *testing.T) {
 	for name, change := range map[string]func(*mail.Envelope){
 		"null sender": func(e *mail.Envelope) { e.From = mail.Address{} },
+		"quarantine":  func(e *mail.Envelope) { e.Quarantined = true },
 		"NEVER":       func(e *mail.Envelope) { e.To[0].Notify = mail.NotifyNever },
 		"delay only":  func(e *mail.Envelope) { e.To[0].Notify = mail.NotifyDelay },
 	} {

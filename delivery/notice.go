@@ -25,12 +25,13 @@ type notices struct {
 // kinds puts actions together that go in one report.
 var kinds = map[dsn.Action]int{dsn.Failed: 0, dsn.Delayed: 1, dsn.Delivered: 2, dsn.Relayed: 2, dsn.Expanded: 2}
 
-// add notes what follows from one recipient's result. Nothing is told to the null sender: RFC 5321 §4.5.5.
+// add notes what follows from one recipient's result. Nothing is told to the null sender (RFC 5321 §4.5.5), and nothing of a stranger's
+// mail in quarantine, whose sender is likely to be somebody else (§6.2).
 func (n *notices) add(t *tried, d decision) {
 	if len(t.result.Targets) > 0 {
 		n.aliases = append(n.aliases, t)
 	}
-	if d.notice == "" || n.job.From.IsNull() {
+	if d.notice == "" || n.job.From.IsNull() || n.job.Quarantined && n.job.Origin.Account == "" {
 		return
 	}
 	if n.reports == nil {
