@@ -229,3 +229,23 @@ func TestSessionEndsWithItsPassword(t *testing.T) {
 	c.expect("421 ")
 	c.expectEnd()
 }
+
+// A program with an old password tries each mechanism and leaves. That is no fault for which its network would be banned; one that stays
+// is.
+func TestOldPasswordIsNoFault(t *testing.T) {
+	o := testOptions(t)
+	o.Kind, o.AllowPlaintextAuth, o.Clients = Submission, true, NewClients(ClientsOptions{Faults: 1, Ban: time.Hour})
+	o.Auth = sasl.New(sasl.Options{Directory: o.Directory})
+	_, addr := start(t, o, plain)
+	for _, last := range []struct{ command, reply string }{{"QUIT", "221 "}, {"QUIT", "221 "}, {"NOOP", "421 "}, {"NOOP", "421 "}} {
+		c := dial(t, addr)
+		c.expect("220 ")
+		c.ask("EHLO client.test", "250 ")
+		for range 3 {
+			c.ask("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00dave@south.test\x00old")), "535 5.7.8 ")
+		}
+		c.ask(last.command, last.reply)
+		c.expectEnd()
+	}
+	dial(t, addr).expect("421 4.7.0 not from your network")
+}

@@ -127,11 +127,12 @@ func (s *session) next(ctx context.Context) (answer, error) {
 		}
 		return answer{}, err
 	}
-	if l := &s.server.opts.Limits; s.errors >= l.Errors || s.junk >= l.Junk || s.authFailures >= l.AuthFailures {
-		return answer{}, errTooMany
-	}
 	var name [16]byte
 	word, args := smtp.CutVerb(line, &name)
+	// Who leaves by itself has done no wrong: a program with an old password tries each mechanism, and should not have its network banned.
+	if l := &s.server.opts.Limits; string(word) != "QUIT" && (s.errors >= l.Errors || s.junk >= l.Junk || s.authFailures >= l.AuthFailures) {
+		return answer{}, errTooMany
+	}
 	v, ok := s.server.verbs[string(word)]
 	if !ok {
 		return unknown(string(word))
