@@ -42,11 +42,9 @@ func (s *session) receive(ctx context.Context) (*incoming, error) {
 	return d, nil
 }
 
-// data is DATA: RFC 5321 §4.1.1.4. A client that sends data before it is asked for is out of step: what it sends could run as commands.
+// data is DATA: RFC 5321 §4.1.1.4.
 func data(ctx context.Context, s *session, _ []byte) answer {
 	switch {
-	case s.in.Buffered() > 0: // RFC 2920 §3.1: DATA is the last of a group
-		return answer{then: func(context.Context, *session) (answer, error) { return answer{}, errPipeline }}
 	case s.tx.data != nil:
 		return say(replyChunksBegun)
 	case s.tx.env.Body == mail.BodyBinaryMIME: // RFC 3030 §3

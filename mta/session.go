@@ -141,6 +141,9 @@ func (s *session) next(ctx context.Context) (answer, error) {
 	if !s.barred.IsZero() && v.name != "QUIT" {
 		return say(replyBarred), nil
 	}
+	if v.needs&endsGroup != 0 && s.in.Buffered() > 0 {
+		return answer{}, errPipeline
+	}
 	if v.needs&isJunk != 0 {
 		s.junk++
 	}

@@ -23,6 +23,9 @@ const (
 	needsUser // on a submission listener
 	needsMail
 	isJunk // leads nowhere: counted
+	// endsGroup: nothing may stand behind it before its reply (RFC 2920 §3.1). A client that sends data before it is asked for is out of step:
+	// what it sends would run as commands if it is refused.
+	endsGroup
 )
 
 // answer is what a command leads to: the replies, in order, and what follows them instead of the next command.
@@ -42,7 +45,7 @@ func verbs(kind traits) []verb {
 	table := []verb{
 		{"MAIL", "RFC 5321 §4.1.1.2", needsHello | needsUser, mailFrom},
 		{"RCPT", "RFC 5321 §4.1.1.3", needsHello | needsUser | needsMail, rcptTo},
-		{"DATA", "RFC 5321 §4.1.1.4", needsNoArgument | needsHello | needsUser | needsMail, data},
+		{"DATA", "RFC 5321 §4.1.1.4", needsNoArgument | needsHello | needsUser | needsMail | endsGroup, data},
 		{"RSET", "RFC 5321 §4.1.1.5", needsNoArgument | isJunk, rset},
 		{"VRFY", "RFC 5321 §4.1.1.6", isJunk, vrfy},
 		{"EXPN", "RFC 5321 §4.1.1.7", isJunk, expn},
