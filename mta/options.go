@@ -111,6 +111,7 @@ type Limits struct {
 
 // Limits that are no one's choice.
 const (
+	maxTold      = 60       // refused connections a minute that are in the log unless it is for debugging
 	maxExpanded  = 10_000   // recipients of a message after its aliases are expanded
 	maxSkip      = 64 << 10 // octets of an endless line that are read away
 	maxOut       = 16 << 10 // octets of replies that wait while more commands are there

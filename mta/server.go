@@ -32,7 +32,8 @@ type Server struct {
 	buffers    buffers
 	tarpit     chan struct{} // a place for each session that may wait in it; nil: none
 	metrics    Metrics
-	broken     atomic.Bool // the spool failed: no mail is taken until a restart
+	told       *limit.Rate[struct{}] // refused connections that the log tells an operator of; a flood would fill it
+	broken     atomic.Bool           // the spool failed: no mail is taken until a restart
 
 	ctx    context.Context // ends when Shutdown has no more patience
 	cancel context.CancelFunc
@@ -85,6 +86,7 @@ func NewServer(o Options) (*Server, error) {
 		extensions: extensions(),
 		verbs:      map[string]entry{},
 		closed:     make(chan struct{}),
+		told:       limit.NewRate[struct{}](maxTold, time.Minute, 1),
 		sessions:   map[*session]struct{}{},
 		networks:   map[netip.Prefix]int{},
 	}
@@ -163,7 +165,11 @@ func (s *Server) accept(conn net.Conn) {
 	}
 	if refusal.Code != 0 {
 		s.metrics.refused.add("connections")
-		s.opts.Log.Debug("connection refused", "kind", s.opts.Kind, "stage", "connections", "remote", sess.remote, "reply", refusal.Text)
+		level := slog.LevelDebug
+		if s.told.Take(struct{}{}, 1, time.Now()) == 0 {
+			level = slog.LevelInfo
+		}
+		s.opts.Log.Log(s.ctx, level, "connection refused", "kind", s.opts.Kind, "stage", "connections", "remote", sess.remote, "reply", refusal.Text)
 		s.refuseConn(conn, refusal.Append(nil))
 		return
 	}

@@ -580,6 +580,8 @@ func (panicking) Resolve(context.Context, mail.Address) (directory.Resolution, e
 func TestSessionsComeBack(t *testing.T) {
 	o := testOptions(t)
 	o.Limits.SessionsPerNetwork = 3
+	var log logged
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	s, addr := start(t, o, plain)
 	for range 5 {
 		var clients []*client
@@ -599,6 +601,9 @@ func TestSessionsComeBack(t *testing.T) {
 	}
 	if n := s.Metrics().Refused()["connections"]; n != 5 {
 		t.Errorf("%d refused connections are counted", n)
+	}
+	if !log.contains("stage=connections") {
+		t.Error("the log says nothing of them")
 	}
 	if len(s.networks) != 0 {
 		t.Errorf("networks are left: %v", s.networks)

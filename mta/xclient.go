@@ -135,6 +135,8 @@ func runXClient(ctx context.Context, s *session, args []byte) answer {
 		return say(replyTo(err))
 	}
 	if r := s.becomes(netip.AddrPortFrom(c.addr, c.port)); r.Code != 0 {
+		s.doing = "connections"
+		s.log.Info("connection refused", "stage", s.doing, "client", c.addr, "reply", r.Text)
 		return sayAll(r)
 	}
 	s.log.Info("client behind a proxy", "name", c.name, "helo", c.helo, "login", c.login, "destination", c.dest)
