@@ -28,6 +28,9 @@ func expn(ctx context.Context, s *session, args []byte) answer {
 	}))
 }
 
+// utf8Word is the parameter of VRFY and EXPN.
+const utf8Word = " SMTPUTF8"
+
 // tell answers a question about an address with what pick makes of it and of the targets it has as an alias.
 func (s *session) tell(ctx context.Context, args []byte, pick func(mail.Address, []mail.Address) []mail.Address) smtp.Reply {
 	if len(args) == 0 {
@@ -37,7 +40,10 @@ func (s *session) tell(ctx context.Context, args []byte, pick func(mail.Address,
 		return replyCannotSay
 	}
 	// RFC 6531 §3.7.4.2: whoever asks with SMTPUTF8 can read such an answer.
-	text, utf8 := strings.CutSuffix(string(args), " SMTPUTF8")
+	text, utf8 := string(args), false
+	if i := len(text) - len(utf8Word); i > 0 && strings.EqualFold(text[i:], utf8Word) {
+		text, utf8 = text[:i], true
+	}
 	a, err := mail.ParseAddress(strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(text), "<"), ">"))
 	if err != nil {
 		return replyTo(smtp.ErrPath)
