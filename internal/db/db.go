@@ -33,6 +33,7 @@ const (
 
 	defaultWALPages = 1000
 	walSlack        = 4           // how many times what a commit checkpoints the WAL may grow to before it is emptied
+	trimEvery       = 64          // commits: how often its size is looked at
 	trimTimeout     = time.Second // for readers under way
 )
 
@@ -52,8 +53,9 @@ type Options struct {
 type DB struct {
 	opts   Options
 	writer *sqlite.Conn // the leader's
-	// walLimit is the size of the WAL after which it is emptied; the leader's too.
+	// walLimit is the size of the WAL after which it is emptied, commits how many there were; the leader's too.
 	walLimit int64
+	commits  int
 	readers  chan *sqlite.Conn
 	closing  chan struct{} // closed when Close begins
 

@@ -171,7 +171,7 @@ func (d *DB) commit(group []*write) error {
 // one for as long as it lasts (https://www.sqlite.org/wal.html, "avoiding excessively large WAL files"). It waits for those under way, while
 // new ones read the database. Its errors are those of a checkpoint: what was committed is durable in the WAL.
 func (d *DB) trimWAL() {
-	if d.walSize() <= d.walLimit {
+	if d.commits++; d.commits%trimEvery != 0 || d.walSize() <= d.walLimit {
 		return
 	}
 	d.writer.SetBusyTimeout(trimTimeout)
