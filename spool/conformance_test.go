@@ -43,7 +43,7 @@ func TestCrashesOfTheModel(t *testing.T) {
 	}
 	steps := 1000
 	if testing.Short() {
-		steps = 250
+		steps = 150
 	}
 	for _, seed := range seeds {
 		t.Logf("seed %d", seed)

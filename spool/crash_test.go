@@ -223,7 +223,9 @@ func (j *journey) start(dir string, files vfs.FS) error {
 // TestCrashAtEveryOperation: the power goes at every operation on the files of large bodies, with nothing that was not synced
 // surviving, and with any part of it.
 func TestCrashAtEveryOperation(t *testing.T) {
-	for n, more := 1, true; more; n++ {
+	t.Parallel()
+	n, step := stride(1)
+	for more := true; more; n += step {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			j, dir := newJourney(t), t.TempDir()
 			files := newFiles(t, dir)

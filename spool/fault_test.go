@@ -26,6 +26,7 @@ func stride(usual int) (first, step int) {
 // TestEveryOperationFails: one operation fails, of SQLite or on the files of large bodies, for lack of space or for good. Nothing that
 // was acknowledged is lost or there twice, no answer lies, and a failed write or sync is the end until a restart.
 func TestEveryOperationFails(t *testing.T) {
+	t.Parallel()
 	for _, failure := range []syscall.Errno{syscall.ENOSPC, syscall.EIO} {
 		n, step := stride(11)
 		for last := false; !last; n += step {
@@ -60,6 +61,7 @@ func (j *journey) judge(failure syscall.Errno, failed []string, err error) {
 
 // TestPowerCutAtEveryOperation: nothing works any more from one operation on, and what was not synced by then is gone, or any part of it.
 func TestPowerCutAtEveryOperation(t *testing.T) {
+	t.Parallel()
 	n, step := stride(7)
 	seed := rand.Uint64()
 	for last := false; !last; n += step {

@@ -25,6 +25,7 @@ func TestKilledAnywhere(t *testing.T) {
 		victim(t, dir)
 		return
 	}
+	t.Parallel()
 	rounds := testkit.CrashRounds(3)
 	b := books{dir: t.TempDir(), state: make(map[mail.ID]string), seed: make(map[mail.ID]uint64)}
 	for range rounds {
@@ -123,7 +124,11 @@ func (b *books) round(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	for left := 200 + rand.IntN(1500); lines.Scan(); {
+	most := 1500
+	if testing.Short() {
+		most = 300
+	}
+	for left := 200 + rand.IntN(most); lines.Scan(); {
 		if b.note(t, lines.Text()) {
 			left--
 		}

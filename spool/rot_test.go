@@ -148,6 +148,7 @@ func dump(t *testing.T, dir string) string {
 
 // TestBitRot changes one bit anywhere: what changes what is said is found, and everything else is saved.
 func TestBitRot(t *testing.T) {
+	t.Parallel()
 	k := newStock(t)
 	if troubles := verify(t, k.dir); len(troubles) > 0 {
 		t.Fatal(troubles)
@@ -166,7 +167,7 @@ func TestBitRot(t *testing.T) {
 	case testkit.CrashRounds(0) > 2:
 		rounds = 500
 	case testing.Short():
-		rounds = 6
+		rounds = 5
 	}
 	found, lost := 0, 0
 	for round := range rounds {
@@ -267,12 +268,13 @@ func TestDamagedIsNotOpened(t *testing.T) {
 // TestRepairForgetsWhatLeft: pages that are not in use any more hold messages that were delivered. These are not sent again, nor reported
 // as lost, though it is not known any more which pages those are.
 func TestRepairForgetsWhatLeft(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, Options{Dir: dir})
 	var wg sync.WaitGroup
-	for range 64 {
+	for range 256 { // they share syncs
 		wg.Go(func() {
-			for range 25 {
+			for range 6 {
 				if err := commit(t.Context(), s, benchEnvelope(t), []byte("body")); err != nil {
 					t.Error(err)
 				}
@@ -304,6 +306,7 @@ func TestRepairForgetsWhatLeft(t *testing.T) {
 
 // TestVerifyComparesTables: rows that are whole, and do not fit together, are found.
 func TestVerifyComparesTables(t *testing.T) {
+	t.Parallel()
 	for sql, want := range map[string]string{
 		"DELETE FROM message WHERE id = (SELECT min(id) FROM message)":        "without its message",
 		"DELETE FROM body WHERE message = (SELECT min(id) FROM message)":      "its body has no row",

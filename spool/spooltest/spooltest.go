@@ -62,6 +62,7 @@ func Run(t *testing.T, open Opener) {
 		{"Random", random},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // they wait for the disk
 			dir := t.TempDir()
 			synctest.Test(t, func(t *testing.T) {
 				h := &house{T: t, dir: dir, opener: open}
