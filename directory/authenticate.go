@@ -15,6 +15,9 @@ import (
 	"posthouse/mail"
 )
 
+// MaxPassword is the longest password of an account, in octets.
+const MaxPassword = password.MaxPassword
+
 // Login is an attempt to prove to be an account by a password.
 type Login struct {
 	Name, Password string

@@ -100,6 +100,7 @@ func TestDirectory(t *testing.T) {
 	f.want(400, "unknown field", "POST", "/v1/domains", `{"nam":"house.test"}`)
 	f.want(200, "alice@house.test", "POST", "/v1/accounts", `{"login":"Alice@house.test","password":"x"}`)
 	f.want(400, "empty", "POST", "/v1/accounts", `{"login":"bob@house.test","password":""}`)
+	f.want(400, "longer", "POST", "/v1/accounts", `{"login":"bob@house.test","password":"`+strings.Repeat("x", directory.MaxPassword+1)+`"}`)
 	f.want(400, "address", "POST", "/v1/accounts", `{"login":"bob","password":"x"}`)
 	f.want(404, "domain", "POST", "/v1/accounts", `{"login":"bob@other.test","password":"x"}`)
 	f.want(200, "", "POST", "/v1/aliases", `{"address":"info@house.test","target":"alice@house.test"}`)

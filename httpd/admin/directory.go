@@ -15,6 +15,14 @@ type NewAccount struct {
 	Password string `json:"password"`
 }
 
+// check looks at the password.
+func (n NewAccount) check() error {
+	if n.Password == "" || len(n.Password) > directory.MaxPassword {
+		return fmt.Errorf("%w: the password is empty, or longer than %d octets", errRequest, directory.MaxPassword)
+	}
+	return nil
+}
+
 func login(r *http.Request) (mail.Address, error) { return mail.ParseAddress(r.PathValue("login")) }
 
 func (a *api) domains(r *http.Request) (any, error) {
@@ -64,8 +72,8 @@ func (a *api) addAccount(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.Password == "" {
-		return nil, fmt.Errorf("%w: the password is empty", errRequest)
+	if err := n.check(); err != nil {
+		return nil, err
 	}
 	return a.Directory.AddAccount(r.Context(), who, n.Password)
 }
@@ -79,8 +87,8 @@ func (a *api) setPassword(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.Password == "" {
-		return nil, fmt.Errorf("%w: the password is empty", errRequest)
+	if err := n.check(); err != nil {
+		return nil, err
 	}
 	if err := a.Directory.SetPassword(r.Context(), who, n.Password); err != nil {
 		return nil, err
