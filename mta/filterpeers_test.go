@@ -135,6 +135,7 @@ func TestClamd(t *testing.T) {
 		"infected":    {benchHeader + eicar, "554 5.7.1 the message has a virus", "", stage.Refuse, 1 << 20},
 		"attached":    {attached, "554 5.7.1 the message has a virus", "", stage.Refuse, 1 << 20},
 		"quarantined": {attached, "250 2.0.0 ", "infected", stage.Quarantine, 1 << 20},
+		"too long":    {benchHeader + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 100_000), "250 2.0.0 ", "too-big", stage.Refuse, 10 << 20}, // for clamd
 		"too big":     {attached, "250 2.0.0 ", "too-big", stage.Refuse, 100},
 		"large":       {benchHeader + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 10_000) + eicar, "554 5.7.1 the message has a virus", "", stage.Refuse, 1 << 20},
 	} {

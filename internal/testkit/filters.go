@@ -49,7 +49,7 @@ func OpenDKIM(t testing.TB, config string, files map[string]string) (addr string
 	return addr
 }
 
-// Clamd starts a clamd of its own that knows one virus, any file with the words, and tells the path of its socket.
+// Clamd starts a clamd of its own that knows one virus, any file with the words, and takes a megabyte; it tells the path of its socket.
 func Clamd(t testing.TB, virus, words string) (socket string) {
 	t.Helper()
 	program := Peer(t, "clamd")
@@ -58,7 +58,7 @@ func Clamd(t testing.TB, virus, words string) (socket string) {
 	writeFile(t, filepath.Join(dir, "db", "test.ndb"), virus+":0:*:"+hex.EncodeToString([]byte(words))+"\n")
 	socket = filepath.Join(dir, "clamd.sock")
 	config := filepath.Join(dir, "clamd.conf")
-	writeFile(t, config, strings.ReplaceAll("Foreground yes\nUser root\nLocalSocket DIR/clamd.sock\nDatabaseDirectory DIR/db\n", "DIR", dir))
+	writeFile(t, config, strings.ReplaceAll("Foreground yes\nUser root\nLocalSocket DIR/clamd.sock\nDatabaseDirectory DIR/db\nStreamMaxLength 1M\n", "DIR", dir))
 	Start(t, exec.Command(program, "-c", config))
 	Until(t, "clamd at "+socket, func() bool {
 		conn, err := net.Dial("unix", socket)
