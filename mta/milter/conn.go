@@ -64,6 +64,8 @@ func (c *conn) flush(ctx context.Context) error {
 	if err := c.SetWriteDeadline(c.until(ctx)); err != nil {
 		return err
 	}
+	stop := context.AfterFunc(ctx, func() { c.SetWriteDeadline(time.Unix(1, 0)) }) //nolint:errcheck // a closed connection ends the wait as well
+	defer stop()
 	_, err := c.Write(c.out)
 	if c.out = c.out[:0]; cap(c.out) > 2*maxChunk {
 		c.out = nil

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -277,6 +278,23 @@ func TestTimeouts(t *testing.T) {
 		failed <- err
 	}()
 	testkit.Until(t, "the greeting", func() bool { return slices.Contains(f.Heard(), "H y|") })
+	cancel()
+	if err := <-failed; err == nil {
+		t.Error("no error")
+	}
+}
+
+// Nor does one that does not listen keep whoever asks longer than that.
+func TestDeafFilter(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	defer ours.Close()
+	c := newConn(ours, time.Hour)
+	c.add(cmdBody, []byte("nobody reads this"))
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	go func() { failed <- c.flush(ctx) }()
+	theirs.Read(make([]byte, 1)) // it has begun
 	cancel()
 	if err := <-failed; err == nil {
 		t.Error("no error")
