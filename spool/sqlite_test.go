@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -257,4 +258,27 @@ func TestHistoryIsBounded(t *testing.T) {
 	if want := []mail.ID{ids[4], ids[3], ids[2]}; !slices.Equal(told, want) {
 		t.Errorf("%v, want %v", told, want)
 	}
+}
+
+// TestLeasesThatEndAtOnce: a lease may end while its Take decodes the message.
+func TestLeasesThatEndAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir})
+	id := put(t, s, []byte("body"), "bob@south.test")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, Options{Dir: dir}) // which has to read it
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 200 {
+				jobs, err := s.Take(t.Context(), Want{Limit: 1, Lease: time.Nanosecond, Destination: "south.test"})
+				if err != nil || len(jobs) > 0 && jobs[0].Envelope.ID != id {
+					t.Error(jobs, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

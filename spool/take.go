@@ -41,7 +41,7 @@ func (s *SQLite) lease(ctx context.Context, w Want) ([]Job, error) {
 	for i, j := range t.jobs {
 		h := t.leased[i]
 		if j.Envelope.ID == 0 { // it is not in memory
-			if err := json.Unmarshal(h.envelope, &j.Envelope); err != nil {
+			if err := json.Unmarshal(t.envelopes[i], &j.Envelope); err != nil {
 				// It stays leased, and the others are not kept waiting for it.
 				s.opts.Log.Error("spool: a message's envelope cannot be read", "mid", h.ID, "err", err)
 				continue
@@ -56,18 +56,19 @@ func (s *SQLite) lease(ctx context.Context, w Want) ([]Job, error) {
 
 // taking is one Take's part of a transaction.
 type taking struct {
-	spool  *SQLite
-	want   Want
-	tx     *db.Tx
-	now    int64
-	until  int64
-	jobs   []Job
-	leased []*holding // of each job
+	spool     *SQLite
+	want      Want
+	tx        *db.Tx
+	now       int64
+	until     int64
+	jobs      []Job
+	leased    []*holding // of each job
+	envelopes [][]byte   // of each job, since its lease forgets it when it ends
 }
 
 func (t *taking) run(tx *db.Tx) error {
 	now := time.Now()
-	t.tx, t.now, t.until, t.jobs, t.leased = tx, now.UnixNano(), now.Add(t.want.Lease).UnixNano(), nil, nil
+	t.tx, t.now, t.until, t.jobs, t.leased, t.envelopes = tx, now.UnixNano(), now.Add(t.want.Lease).UnixNano(), nil, nil, nil
 	if err := t.spool.expire(tx, t.now); err != nil {
 		return err
 	}
@@ -228,7 +229,7 @@ func (t *taking) grant(j *Job, from lane) error {
 	} else if err := readDeparting(t.tx.Conn, h.ID, &h.departing); err != nil {
 		return err
 	}
-	job.Size = h.size
+	job.Size, t.envelopes = h.size, append(t.envelopes, h.envelope)
 	return nil
 }
 
