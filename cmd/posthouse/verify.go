@@ -218,7 +218,7 @@ func repairSpool(ctx context.Context, dir string, report func(string)) (done spo
 		return done, err
 	}
 	if done, err = spool.Repair(ctx, old, unfinished, report); err != nil {
-		return done, err
+		return done, errors.Join(err, os.RemoveAll(unfinished)) // the disk may be full of it
 	}
 	for _, step := range []func() error{
 		func() error { return os.Rename(unfinished, saved) },

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -109,6 +110,19 @@ func TestRepairBrokenOff(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	s.stop()
+	queue := filepath.Join(data, "spool", "queue.db")
+	if err := os.Rename(queue, queue+".away"); err != nil {
+		t.Fatal(err)
+	}
+	s.fails("repair")
+	if _, err := os.Stat(filepath.Join(data, "spool.repairing")); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("a repair that failed leaves what it made:", err)
+	}
+	if err := os.Rename(queue+".away", queue); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
 	breakOff()
 	s.start()
 	if out := s.run("queue", "list"); strings.Count(out, "alice@house.test") != 1 {
