@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -53,6 +55,18 @@ func (s *SQLite) recover(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// refuseBodiesAlone keeps the bodies of a spool whose database is gone: a new one would know none of them, and have them swept.
+func (s *SQLite) refuseBodiesAlone() error {
+	if info, err := os.Stat(filepath.Join(s.opts.Dir, databaseName)); err == nil && info.Size() > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	bodies, err := s.largeBodies()
+	if err == nil && len(bodies) > 0 {
+		err = fmt.Errorf("%w: %s has %d of them. Put %s back from a copy, or move them away", ErrBodiesAlone, s.large, len(bodies), databaseName)
+	}
+	return err
 }
 
 // begin is the first transaction of a run.

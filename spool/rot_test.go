@@ -2,7 +2,9 @@ package spool
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -350,4 +352,31 @@ func namedEnvelope(t *testing.T) mail.Envelope {
 	env := benchEnvelope(t)
 	env.Once = "a name"
 	return env
+}
+
+// A spool whose database is gone is not begun anew over the bodies that are left: they stay, and whoever looks is told.
+func TestBodiesWithoutQueue(t *testing.T) {
+	dir := t.TempDir()
+	s, err := OpenSQLite(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := put(t, s, make([]byte, MaxInlineBody+1), "bob@south.test")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, databaseName)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := OpenSQLite(Options{Dir: dir}); !errors.Is(err, ErrBodiesAlone) {
+			t.Fatalf("opening it: %v", err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, largeName, id.String())); err != nil {
+		t.Error(err)
+	}
+	if err := Verify(t.Context(), dir, func(string) {}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("verify: %v", err)
+	}
 }

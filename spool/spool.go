@@ -29,6 +29,8 @@ var (
 	ErrFailed    = errors.New("spool: storage failed") // a write or sync failed: nothing more is accepted until a restart
 	ErrClosed    = errors.New("spool: closed")
 	ErrRepeated  = errors.New("spool: taken before") // by Envelope.Once: nothing was stored now
+	// ErrBodiesAlone is a spool that is not opened: it would begin empty, and sweep what is left of its messages.
+	ErrBodiesAlone = errors.New("spool: bodies of messages, and no queue that knows them")
 )
 
 // Spool is a durable queue with leases. All methods may be called from many goroutines.

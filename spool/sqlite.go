@@ -74,6 +74,9 @@ func OpenSQLite(o Options) (*SQLite, error) {
 	if err := s.makeDirectories(); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
+	if err := s.refuseBodiesAlone(); err != nil {
+		return nil, err
+	}
 	d, err := db.Open(db.Options{
 		Path:          filepath.Join(o.Dir, databaseName),
 		ApplicationID: applicationID,

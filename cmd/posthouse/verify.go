@@ -80,7 +80,9 @@ func verify(ctx context.Context, dir string) iter.Seq2[admin.Trouble, error] {
 		}
 		for _, c := range checkers() {
 			err := c.check(ctx, dir, func(trouble string) { tell(admin.Trouble{Store: c.store, Trouble: trouble}, nil) })
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if missing := (*fs.PathError)(nil); errors.As(err, &missing) && errors.Is(err, fs.ErrNotExist) {
+				tell(admin.Trouble{Store: c.store, Trouble: "no such file: " + missing.Path}, nil)
+			} else if err != nil {
 				tell(admin.Trouble{}, fmt.Errorf("%s: %w", c.store, err))
 			}
 			if !more || ctx.Err() != nil {
