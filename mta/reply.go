@@ -114,7 +114,6 @@ var errorReplies = []struct {
 	{spool.ErrNotFound, replyLocal},  // no question of ours leads to these
 	{spool.ErrLeaseLost, replyLocal}, //
 	{spool.ErrDraft, replyLocal},     //
-	{spool.ErrOldFormat, replyLocal}, //
 	{spool.ErrRepeated, replyLocal},  // the way to 250 asks for it first
 }
 
