@@ -6,6 +6,8 @@ package testkit
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -46,15 +48,31 @@ func Peer(t testing.TB, program string) string {
 	return path
 }
 
-// FreePort is an address on loopback that was free a moment ago, for programs that cannot pick one themselves.
+// The ports that FreePort gives. They lie below those that systems give to clients, which would take one away again.
+const (
+	firstPort = 20_000
+	lastPort  = 32_767
+)
+
+// FreePort is an address on loopback that nobody listens at, for programs that cannot pick one themselves. Nobody else gets it from here
+// until the test ends, be it in another process: a UDP socket with its number says so.
 func FreePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range lastPort - firstPort {
+		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort+1))
+		sign, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			continue
+		}
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			t.Cleanup(func() { sign.Close() })
+			return addr
+		}
+		sign.Close()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // output gathers what a process prints.
