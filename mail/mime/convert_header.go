@@ -311,17 +311,17 @@ func asciiAddresses(value []byte, column int) (string, error) {
 	return b.String(), nil
 }
 
-// asciiMailbox is one address. A local part has no form in ASCII: RFC 6531 §3.6.
+// asciiMailbox is one address. A local part has no other form in ASCII (RFC 6531 §3.6), nor has a control character anywhere in one.
 func asciiMailbox(a Address, column int) (string, error) {
-	if !isASCII([]byte(a.Mailbox)) {
-		return "", ErrAddress
-	}
 	host := a.Host
 	if !isASCII([]byte(host)) {
 		var err error
 		if host, err = idna.Lookup.ToASCII(host); err != nil {
 			return "", ErrAddress
 		}
+	}
+	if !isQuotable(a.Mailbox) || !isQuotable(host) {
+		return "", ErrAddress
 	}
 	local := a.Mailbox
 	if strings.Trim(local, atext+".") != "" || strings.HasPrefix(local, ".") || strings.HasSuffix(local, ".") || strings.Contains(local, "..") {

@@ -175,6 +175,7 @@ func FuzzConvert(f *testing.F) {
 		f.Add(e.message)
 	}
 	f.Add([]byte("From: ж <a@пример.test>, b: c;\r\nSubject: \xff\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\xff\r\n--b--"))
+	f.Add([]byte("To: \xff <a@b.test>, \"c\\\rd\"@e.test"))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		for _, form := range forms {
 			var b bytes.Buffer
