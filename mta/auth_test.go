@@ -40,9 +40,10 @@ func (c *client) authenticateButLast(mechanism string, x *scram.ClientConversati
 			return base64.StdEncoding.EncodeToString([]byte(response))
 		}
 		c.say(base64.StdEncoding.EncodeToString([]byte(response)))
-		b, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(c.line(), "334 "))
+		line := c.line()
+		b, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(line, "334 "))
 		if err != nil {
-			c.t.Fatal(err)
+			c.t.Fatalf("%s: %v", line, err)
 		}
 		challenge = string(b)
 	}
@@ -163,7 +164,7 @@ func TestLastWordAfterTheEnd(t *testing.T) {
 	d, bob := houseOfBob(t)
 	o.Directory = d
 	s, addr := start(t, o, plain)
-	for change, reply := range map[string]string{"password": "535 5.7.8 ", "disabled": "525 5.7.13 "} {
+	for _, e := range []struct{ change, reply string }{{"password", "535 5.7.8 "}, {"disabled", "525 5.7.13 "}} { // who is disabled stays it
 		c := dial(t, addr)
 		c.expect("220 ")
 		c.ask("EHLO client.test", "250 ")
@@ -173,7 +174,7 @@ func TestLastWordAfterTheEnd(t *testing.T) {
 		}
 		x := user.NewConversation()
 		last := c.authenticateButLast("SCRAM-SHA-256", x)
-		if change == "password" {
+		if e.change == "password" {
 			err = d.SetPassword(t.Context(), bob.Login, "another")
 		} else {
 			err = d.SetDisabled(t.Context(), bob.Login, time.Now())
@@ -182,7 +183,7 @@ func TestLastWordAfterTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Disconnect(bob.ID)
-		c.ask(last, reply)
+		c.ask(last, e.reply)
 		c.ask("MAIL FROM:<bob@south.test>", "530 ")
 		if err := d.SetPassword(t.Context(), bob.Login, "posthouse"); err != nil {
 			t.Fatal(err)
