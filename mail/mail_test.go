@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -83,4 +84,20 @@ func FuzzParseAddress(f *testing.F) {
 			t.Errorf("%q parses to %q, which parses to %q, %v", s, a, b, err)
 		}
 	})
+}
+
+func TestIsASCII(t *testing.T) {
+	for n := range 40 {
+		b := bytes.Repeat([]byte{0x7f}, n)
+		if !IsASCII(b) || !IsASCII(string(b)) {
+			t.Errorf("%d octets of 7 bits", n)
+		}
+		for i := range b {
+			b[i] = 0x80
+			if IsASCII(b) || IsASCII(string(b)) {
+				t.Errorf("octet %d of %d", i, n)
+			}
+			b[i] = 0x7f
+		}
+	}
 }

@@ -45,7 +45,7 @@ func mailFrom(ctx context.Context, s *session, args []byte) answer {
 
 // judgeSender is the reply that refuses a sender; zero if it is taken.
 func (s *session) judgeSender(ctx context.Context, m *smtp.Mail, args []byte) smtp.Reply {
-	if !m.UTF8 && !isASCII(args) {
+	if !m.UTF8 && !mail.IsASCII(args) {
 		return replyNeedsUTF8
 	}
 	if m.Size > s.server.opts.Limits.MessageSize {
@@ -90,13 +90,4 @@ func (s *session) begin(m *smtp.Mail) *transaction {
 	}
 	t.message.Client, t.message.Envelope = &s.client, &t.env
 	return t
-}
-
-func isASCII(b []byte) bool {
-	for _, c := range b {
-		if c >= 0x80 {
-			return false
-		}
-	}
-	return true
 }

@@ -16,7 +16,7 @@ func rcptTo(ctx context.Context, s *session, args []byte) answer {
 	if t.data != nil {
 		return say(replyChunksBegun)
 	}
-	if !t.env.UTF8 && !isASCII(args) {
+	if !t.env.UTF8 && !mail.IsASCII(args) {
 		return say(replyNeedsUTF8)
 	}
 	r, err := smtp.ParseRcpt(args, s.hello.offered, s.server.opts.Postmaster)

@@ -14,7 +14,7 @@ func FuzzReport(f *testing.F) {
 	f.Add("\xff\x00", "é", "utf-8;é", "é: é\r\n", "é", true)
 	f.Add(strings.Repeat("x", 3000), strings.Repeat("y", 3000), "rfc822;"+strings.Repeat("\u00e9", 3000), "", "", true)
 	f.Fuzz(func(t *testing.T, diagnostic, remote, original, content, messageID string, utf8 bool) {
-		if !isASCII([]byte(content)) || strings.ContainsAny(content, "\r\n") {
+		if !phmail.IsASCII(content) || strings.ContainsAny(content, "\r\n") {
 			content = "A: b\r\n\r\nbody\r\n" // the queue holds nothing but CRLF, and reading parts back needs text
 		}
 		r := report(t, func(r *Report) {

@@ -100,7 +100,7 @@ func fold(b *bytes.Buffer, text string) {
 
 // part writes a part whose octets are at hand.
 func (r *Report) part(mw *textproto.MultipartWriter, contentType string, body []byte) error {
-	w, err := mw.CreatePart(partHeader(contentType, !isASCII(body)))
+	w, err := mw.CreatePart(partHeader(contentType, !mail.IsASCII(body)))
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (r *Report) writeOriginal(mw *textproto.MultipartWriter) error {
 	if r.utf8() {
 		kind = "message/global"
 	}
-	w, err := mw.CreatePart(partHeader(kind, r.Original.Body != mail.Body7Bit || !isASCII(head)))
+	w, err := mw.CreatePart(partHeader(kind, r.Original.Body != mail.Body7Bit || !mail.IsASCII(head)))
 	if err != nil {
 		return err
 	}
@@ -262,13 +262,4 @@ func (r *Report) originalHeader() (head []byte, readable bool) {
 		return b[:i+2], readable
 	}
 	return b[:bytes.LastIndexByte(b, '\n')+1], readable
-}
-
-func isASCII(b []byte) bool {
-	for _, c := range b {
-		if c >= 0x80 {
-			return false
-		}
-	}
-	return true
 }

@@ -57,7 +57,7 @@ const (
 
 // Note takes a field into account.
 func (h *Header) Note(f mime.Field) {
-	h.eightBit = h.eightBit || hasEightBit(f.Raw)
+	h.eightBit = h.eightBit || !mail.IsASCII(f.Raw)
 	var name [16]byte
 	if len(f.Name) > len(name) {
 		return

@@ -2,7 +2,6 @@ package stage
 
 import (
 	"context"
-	"encoding/binary"
 	"io"
 
 	"posthouse/mail"
@@ -48,27 +47,12 @@ func (s Sanity) Judge(_ context.Context, m *Message) Verdict {
 	return Verdict{Result: "pass"}
 }
 
-// hasEightBit tells whether there is an octet above 127, eight at a time: every octet of every message passes here.
-func hasEightBit(b []byte) bool {
-	for ; len(b) >= 8; b = b[8:] {
-		if binary.NativeEndian.Uint64(b)&0x8080808080808080 != 0 {
-			return true
-		}
-	}
-	for _, c := range b {
-		if c >= 0x80 {
-			return true
-		}
-	}
-	return false
-}
-
 // isEightBit tells whether there is an octet above 127 in the message. What cannot be read now is found out when it is committed.
 func isEightBit(m *Message) bool {
 	buf := make([]byte, min(m.Size, 32<<10))
 	for r := io.NewSectionReader(m.Content, 0, m.Size); ; {
 		n, err := r.Read(buf)
-		if hasEightBit(buf[:n]) {
+		if !mail.IsASCII(buf[:n]) {
 			return true
 		}
 		if err != nil {
