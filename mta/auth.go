@@ -94,13 +94,12 @@ func (x exchange) next(ctx context.Context, s *session, response []byte) answer 
 	case err != nil:
 		return say(x.failed(s, err))
 	case done:
-		s.becomesUser(x.Account)
+		s.becomesUser(x.Account, x.Mechanism)
 		if err := x.Confirm(ctx); err != nil {
-			s.becomesUser(noAccount)
+			s.becomesUser(noAccount, "")
 			return say(x.failed(s, err))
 		}
 		s.server.metrics.authenticated.add(Attempt{x.Mechanism, sasl.Outcome(nil)})
-		s.client.Mechanism = x.Mechanism
 		s.log.Info("authenticated", "login", s.account.Login, "mechanism", x.Mechanism)
 		return say(replyAuthOK)
 	}

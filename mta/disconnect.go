@@ -7,9 +7,12 @@ import (
 	"posthouse/mail"
 )
 
-// becomesUser makes the session an account's; noAccount: nobody's.
-func (s *session) becomesUser(who directory.Account) {
-	s.account = who
+// becomesUser makes the session an account's, that came in by a mechanism; noAccount: nobody's.
+func (s *session) becomesUser(who directory.Account, mechanism string) {
+	s.account, s.client.Login, s.client.Mechanism = who, who.Login.String(), ""
+	if who.ID != "" {
+		s.client.Mechanism = mechanism
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.user = who.ID

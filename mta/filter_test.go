@@ -2,6 +2,7 @@ package mta
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"io"
 	"net/netip"
@@ -79,6 +80,37 @@ func TestFilterChangesBinary(t *testing.T) {
 	got, err := io.ReadAll(io.NewSectionReader(m, 0, m.Size()))
 	if err != nil || !strings.HasSuffix(string(got), header+body) {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A filter hears whose the message is, and by what they came in: of nobody who was there before on the same connection.
+func TestFilterHearsOfUsers(t *testing.T) {
+	f, o := filtered(t, miltertest.Script{}, stage.Defer)
+	o.Kind, o.AllowPlaintextAuth, o.Admission.Users = Submission, true, []string{"milter"}
+	o.XClientFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	_, addr := start(t, o, plain)
+	c := dial(t, addr)
+	c.expect("220 ")
+	for _, in := range []struct{ command, reply string }{
+		{"AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00bob@south.test\x00posthouse")), "235 "},
+		{"XCLIENT ADDR=192.0.2.7 LOGIN=dave@south.test", "220 "},
+	} {
+		c.ask("EHLO client.test", "250 ")
+		c.ask(in.command, in.reply)
+		c.ask("EHLO client.test", "250 ")
+		c.ask("MAIL FROM:<>", "250 ")
+		c.ask("RSET", "250 ")
+	}
+	var got []string
+	for _, heard := range f.Heard() {
+		if strings.Contains(heard, "auth_authen") {
+			_, user, _ := strings.Cut(heard, "{auth_authen}=")
+			user, _, _ = strings.Cut(user, " i=")
+			got = append(got, user)
+		}
+	}
+	if want := []string{"bob@south.test {auth_type}=PLAIN", "dave@south.test {auth_type}=XCLIENT"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -134,7 +134,6 @@ func (s *session) judgeHello(ctx context.Context, name string) smtp.Reply {
 
 // judgeMail asks the stages about the sender of the transaction.
 func (s *session) judgeMail(ctx context.Context) smtp.Reply {
-	s.client.Login = s.account.Login.String()
 	return judge(s, &s.tx.found, s.stages().mail, func(st stage.MailStage) stage.Verdict { return st.Mail(ctx, &s.tx.message) })
 }
 

@@ -25,7 +25,7 @@ func runStartTLS(context.Context, *session, []byte) answer {
 		s.in.drop()
 		s.endTransaction()
 		s.hello = greeting{}
-		s.becomesUser(noAccount)
+		s.becomesUser(noAccount, "")
 		return answer{}, s.handshake(ctx)
 	}}
 }

@@ -142,10 +142,10 @@ func runXClient(ctx context.Context, s *session, args []byte) answer {
 	s.log.Info("client behind a proxy", "name", c.name, "helo", c.helo, "login", c.login, "destination", c.dest)
 	s.endTransaction()
 	s.hello = greeting{name: c.helo, extended: c.helo != "" && c.extended}
-	s.becomesUser(account)
+	s.becomesUser(account, "XCLIENT") // as Postfix calls it towards filters
 	s.errors, s.junk, s.authFailures = 0, 0, 0
 	s.connected, s.greeted, s.barred = findings{}, findings{}, time.Time{}
-	s.client.HELO, s.client.Login = c.helo, account.Login.String()
+	s.client.HELO = c.helo
 	a := s.welcome(ctx)
 	if c.helo != "" && s.barred.IsZero() && s.judgeHello(ctx, c.helo).Code != 0 { // it must greet by itself, and hears what is wrong
 		s.hello = greeting{}
