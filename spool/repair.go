@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -148,7 +149,7 @@ func (r *repair) keep(ctx context.Context, m *stored, e *mail.Envelope) error {
 	}
 	damaged := m.damagedRecipients(e)
 	err := r.db.Write(ctx, func(tx *db.Tx) error {
-		for _, n := range slices.Sorted(keys(damaged)) {
+		for _, n := range slices.Sorted(maps.Keys(damaged)) {
 			err := prepare(tx.Conn, "DELETE FROM recipient WHERE message = ? AND n = ?").int(int64(m.id)).int(int64(n)).run()
 			if err != nil {
 				return err
@@ -166,7 +167,7 @@ func (r *repair) keep(ctx context.Context, m *stored, e *mail.Envelope) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range slices.Sorted(keys(damaged)) {
+	for _, n := range slices.Sorted(maps.Keys(damaged)) {
 		r.report(fmt.Sprintf("message %v, recipient %d is held: %s", m.id, n, damaged[n]))
 	}
 	r.done.Messages++
@@ -232,15 +233,4 @@ func (r *repair) finish(ctx context.Context) error {
 		return nil
 	})
 	return errors.Join(err, vfs.OS{}.SyncDir(r.to))
-}
-
-func deleteMessage(tx *db.Tx, id mail.ID) error {
-	for _, sql := range []string{
-		"DELETE FROM recipient WHERE message = ?", "DELETE FROM body WHERE message = ?", "DELETE FROM message WHERE id = ?",
-	} {
-		if err := prepare(tx.Conn, sql).int(int64(id)).run(); err != nil {
-			return err
-		}
-	}
-	return nil
 }

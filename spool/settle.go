@@ -241,8 +241,14 @@ func (s *SQLite) leave(tx *db.Tx, id mail.ID, d departing, events []Event) (file
 	return d.large, s.remove(tx, id)
 }
 
-// remove deletes a message's rows.
+// remove deletes a message.
 func (s *SQLite) remove(tx *db.Tx, id mail.ID) error {
+	tx.OnCommit(func() { s.recent.drop(id) })
+	return deleteMessage(tx, id)
+}
+
+// deleteMessage deletes a message's rows.
+func deleteMessage(tx *db.Tx, id mail.ID) error {
 	for _, sql := range []string{
 		"DELETE FROM recipient WHERE message = ?", "DELETE FROM body WHERE message = ?", "DELETE FROM message WHERE id = ?",
 	} {
@@ -250,7 +256,6 @@ func (s *SQLite) remove(tx *db.Tx, id mail.ID) error {
 			return err
 		}
 	}
-	tx.OnCommit(func() { s.recent.drop(id) })
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -102,7 +103,7 @@ func (v *verifier) messages() error {
 			return nil
 		}
 		damaged := m.damagedRecipients(&e)
-		for _, n := range slices.Sorted(keys(damaged)) {
+		for _, n := range slices.Sorted(maps.Keys(damaged)) {
 			v.report(fmt.Sprintf("message %v, recipient %d: %s", m.id, n, damaged[n]))
 		}
 		return nil
@@ -163,14 +164,4 @@ func (v *verifier) each(sql string, f func(*query)) error {
 		f(q)
 	}
 	return q.done()
-}
-
-func keys[V any](m map[int]V) func(func(int) bool) {
-	return func(yield func(int) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
