@@ -272,15 +272,11 @@ func (s *SQLite) SetSentCopies(ctx context.Context, login mail.Address, by SentC
 
 // SetQuota is Directory.
 func (s *SQLite) SetQuota(ctx context.Context, login mail.Address, q Quota) error {
-	err := s.change(ctx, "UPDATE account SET quota_octets=?, quota_messages=? WHERE login=?", q.Octets, q.Messages, login.FoldLocal().String())
-	if errors.Is(err, errNoRow) {
-		return ErrNoAccount
-	}
-	return err
+	return s.updateAccount(ctx, login, "UPDATE account SET quota_octets=?, quota_messages=? WHERE login=?", q.Octets, q.Messages)
 }
 
-func (s *SQLite) updateAccount(ctx context.Context, login mail.Address, query string, value any) error {
-	err := s.change(ctx, query, value, login.FoldLocal().String())
+func (s *SQLite) updateAccount(ctx context.Context, login mail.Address, query string, values ...any) error {
+	err := s.change(ctx, query, append(values, login.FoldLocal().String())...)
 	if errors.Is(err, errNoRow) {
 		return ErrNoAccount
 	}

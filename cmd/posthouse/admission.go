@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"posthouse/internal/config"
@@ -9,6 +10,15 @@ import (
 	"posthouse/mta/milter"
 	"posthouse/mta/stage"
 )
+
+// admission is what the configuration says of it, as the listeners take it.
+type admission struct {
+	stages     mta.Admission
+	clients    mta.ClientsOptions
+	tarpit     mta.Tarpit
+	perNetwork int
+	monitor    bool // DMARC only notes
+}
 
 // toAdmission gives the section its meaning: names of stages, and the words for actions, which the configuration has checked.
 func toAdmission(c *config.Config, complain func(key string, err error)) admission {
@@ -54,4 +64,17 @@ func toAdmission(c *config.Config, complain func(key string, err error)) admissi
 		complain("admission.user_stages", err)
 	}
 	return out
+}
+
+// openClients makes the memory of who connects. Networks that may relay are trusted, and proxies stand for everybody.
+func (h *house) openClients() error {
+	o := h.admission.clients
+	for _, l := range h.listeners {
+		o.Never = slices.Concat(o.Never, l.RelayFrom, l.ProxyProtocolFrom, l.XClientFrom)
+	}
+	h.clients = mta.NewClients(o)
+	for _, m := range h.admission.stages.Milters {
+		h.onClose(m.Filter.Close)
+	}
+	return nil
 }

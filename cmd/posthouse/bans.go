@@ -4,36 +4,12 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"posthouse/httpd/admin"
-	"posthouse/mta"
 )
-
-// admission is what the configuration says of it, as the listeners take it.
-type admission struct {
-	stages     mta.Admission
-	clients    mta.ClientsOptions
-	tarpit     mta.Tarpit
-	perNetwork int
-	monitor    bool // DMARC only notes
-}
-
-// openClients makes the memory of who connects. Networks that may relay are trusted, and proxies stand for everybody.
-func (h *house) openClients() error {
-	o := h.admission.clients
-	for _, l := range h.listeners {
-		o.Never = slices.Concat(o.Never, l.RelayFrom, l.ProxyProtocolFrom, l.XClientFrom)
-	}
-	h.clients = mta.NewClients(o)
-	for _, m := range h.admission.stages.Milters {
-		h.onClose(m.Filter.Close)
-	}
-	return nil
-}
 
 // bans are those of the house, for the admin API.
 func (h *house) bans() iter.Seq[admin.Ban] {

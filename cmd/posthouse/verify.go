@@ -21,7 +21,7 @@ import (
 
 var errDamaged = errors.New("there is damage")
 
-// checker looks at one store of a house and reports what is not as it was written. A store that is not there has nothing wrong.
+// checker looks at one store of a house and reports what is not as it was written.
 type checker struct {
 	store string
 	check func(ctx context.Context, dir string, report func(trouble string)) error
@@ -67,7 +67,7 @@ func checkAccounts(ctx context.Context, dir string, report func(string)) error {
 	return nil
 }
 
-// verify yields what is wrong in a house's directory, and each store's name with no trouble when that was looked at.
+// verify yields what is wrong in a house's directory; a store that is not there is.
 func verify(ctx context.Context, dir string) iter.Seq2[admin.Trouble, error] {
 	return func(yield func(admin.Trouble, error) bool) {
 		ctx, stop := context.WithCancel(ctx)

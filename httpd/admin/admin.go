@@ -179,6 +179,14 @@ func decode(r *http.Request, v any) error {
 	return nil
 }
 
+// about decodes what is said of the account in the path, and tells which that is.
+func about(r *http.Request, v any) (mail.Address, error) {
+	if err := decode(r, v); err != nil {
+		return mail.Address{}, err
+	}
+	return login(r)
+}
+
 var errRequest = errors.New("malformed request")
 
 type done struct{}

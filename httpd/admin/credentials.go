@@ -20,14 +20,11 @@ func (a *api) appPasswords(r *http.Request) (any, error) {
 // addAppPassword takes label, scope and expires of an AppPassword; its answer is the only one that has the password.
 func (a *api) addAppPassword(r *http.Request) (any, error) {
 	var p directory.AppPassword
-	if err := decode(r, &p); err != nil {
+	who, err := about(r, &p)
+	if err != nil {
 		return nil, err
 	}
 	if err := ahead(p.Expires); err != nil {
-		return nil, err
-	}
-	who, err := login(r)
-	if err != nil {
 		return nil, err
 	}
 	return a.Directory.AddAppPassword(r.Context(), who, p)
@@ -63,10 +60,7 @@ func (a *api) spent(r *http.Request) (any, error) {
 
 func (a *api) setAllowance(r *http.Request) (any, error) {
 	var allowance directory.Allowance
-	if err := decode(r, &allowance); err != nil {
-		return nil, err
-	}
-	who, err := login(r)
+	who, err := about(r, &allowance)
 	if err != nil {
 		return nil, err
 	}

@@ -80,10 +80,7 @@ func (a *api) addAccount(r *http.Request) (any, error) {
 
 func (a *api) setPassword(r *http.Request) (any, error) {
 	var n NewAccount
-	if err := decode(r, &n); err != nil {
-		return nil, err
-	}
-	who, err := login(r)
+	who, err := about(r, &n)
 	if err != nil {
 		return nil, err
 	}
@@ -122,10 +119,7 @@ func (a *api) switchAccount(r *http.Request) (any, error) {
 // setQuota says how much an account may hold. Sessions take it up at their next login.
 func (a *api) setQuota(r *http.Request) (any, error) {
 	var q directory.Quota
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
-	who, err := login(r)
+	who, err := about(r, &q)
 	if err != nil {
 		return nil, err
 	}
