@@ -10,8 +10,8 @@ import (
 )
 
 // A content is a row each in content (its references), facts and header, and chunks. The header's octets are in its row if they are
-// at most MaxCachedHeader, and the chunks hold what follows; else that row has none (NULL) and the chunks hold everything. Chunks are of chunkSize octets, but
-// the last.
+// at most MaxCachedHeader, and the chunks hold what follows; else that row has none (NULL) and the chunks hold everything. Chunks are of
+// chunkSize octets, but the last.
 const (
 	chunkSize = 64 << 10
 	chunkBits = 20 // of a chunk's key count the chunks of a content, the others are its BlobID

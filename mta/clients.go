@@ -17,8 +17,8 @@ const (
 
 // ClientsOptions say what is borne of one network: an IPv4 address, an IPv6 /64. Zero fields: anything.
 type ClientsOptions struct {
-	// Never are networks that are neither counted nor banned: those that are trusted, which do not wait for their greeting either, and the proxies in front of us, behind whose one
-	// address everybody is.
+	// Never are networks that are neither counted nor banned: those that are trusted, which do not wait for their greeting either, and the
+	// proxies in front of us, behind whose one address everybody is.
 	Never       []netip.Prefix
 	Connections int           // a minute
 	Faults      int           // an hour: refusals before MAIL, noise, too many errors in a session

@@ -58,7 +58,8 @@ const performanceHead = `
 |---|---|---|---|---|---|---|---|---|---|---|`
 
 // Posthouse takes mail faster than Postfix, both relaying it to the same sink, in turn in one run; beside them a sink that does nothing
-// but append to one log with a shared sync, and our door and spool in this process, which is where that sink runs. All that the document says of intake is printed by this test.
+// but append to one log with a shared sync, and our door and spool in this process, which is where that sink runs. All that the document
+// says of intake is printed by this test.
 func TestPerformance(t *testing.T) {
 	rounds, err := strconv.Atoi(os.Getenv(performanceRounds))
 	if err != nil || rounds < 1 {

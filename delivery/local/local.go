@@ -2,8 +2,9 @@
 //
 // It must not know the queue, retry policy, SMTP sessions or how mailboxes are kept. The flow of Deliver, for each recipient: resolve
 // (an account, or on to the targets of an alias) → not if it was here before → Stage the message under its trace fields → Apply one Add
-// to the inbox, or to Junk if admission put it in quarantine; a sender's own copy goes to Sent as it is. The Add has a key made of the message's ID and the recipient, so that a crash before the queue knows of it files
-// nothing twice. Errors of the directory and of mailboxes become replies in one table.
+// to the inbox, or to Junk if admission put it in quarantine; a sender's own copy goes to Sent as it is. The Add has a key made of the
+// message's ID and the recipient, so that a crash before the queue knows of it files nothing twice. Errors of the directory and of
+// mailboxes become replies in one table.
 package local
 
 import (

@@ -3,8 +3,8 @@
 //
 // It must not know sessions, the spool, or what happens to a message later. The flow follows the session's phases, and a stage takes part in
 // those whose interface it has: Connect before the greeting, Hello, Mail, Rcpt; at the first recipient Start of every stage that can begin
-// before the content is there; after the content, Judge; when the message is safe, Taken. In each phase the stages are asked in their order, until one refuses or defers. A
-// stage that cannot tell in time says so in its result; it never accepts what it was there to refuse.
+// before the content is there; after the content, Judge; when the message is safe, Taken. In each phase the stages are asked in their
+// order, until one refuses or defers. A stage that cannot tell in time says so in its result; it never accepts what it was there to refuse.
 package stage
 
 import (
