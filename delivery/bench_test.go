@@ -17,6 +17,7 @@ import (
 	"posthouse/directory"
 	"posthouse/internal/dns"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 	"posthouse/mailbox"
 	"posthouse/spool"
 )
@@ -67,7 +68,7 @@ func newBenchHouse(b *testing.B) *benchHouse {
 
 // submit commits b.N messages from so many sessions.
 func (h *benchHouse) submit(sessions int, to func(i int64) mail.Address) {
-	from := addr(h, "alice@north.test")
+	from := mailtest.Address("alice@north.test")
 	var b strings.Builder
 	if _, err := io.Copy(&b, discard(4<<10)); err != nil {
 		h.Fatal(err)
@@ -137,7 +138,7 @@ func BenchmarkRelay(b *testing.B) {
 	for _, sessions := range []int{1, 20} {
 		b.Run(fmt.Sprint(sessions), func(b *testing.B) {
 			h := newBenchHouse(b)
-			bob := addr(b, "bob@south.test")
+			bob := mailtest.Address("bob@south.test")
 			h.measure(func() { h.submit(sessions, func(int64) mail.Address { return bob }) })
 			if h.sink.count() != b.N {
 				b.Errorf("%d messages arrived, not %d", h.sink.count(), b.N)
@@ -154,7 +155,7 @@ func BenchmarkLocal(b *testing.B) {
 			h := newBenchHouse(b)
 			var all []mail.Address
 			for i := range accounts {
-				all = append(all, addr(b, fmt.Sprintf("r%d@north.test", i)))
+				all = append(all, mailtest.Address(fmt.Sprintf("r%d@north.test", i)))
 				if _, err := h.dir.AddAccount(b.Context(), all[i], "posthouse"); err != nil {
 					b.Fatal(err)
 				}

@@ -14,6 +14,7 @@ import (
 	"posthouse/directory"
 	"posthouse/internal/dns"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 	"posthouse/mailbox"
 	"posthouse/spool"
 )
@@ -37,15 +38,6 @@ slow.test. A 192.0.2.2
 null.test. MX 0 .
 `
 
-func addr(t testing.TB, s string) mail.Address {
-	t.Helper()
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
 // inHouse runs f in a house that moves mail, with time of its own.
 func inHouse(t *testing.T, o Options, f func(h *house)) {
 	t.Helper()
@@ -68,7 +60,7 @@ func (h *house) open(dir string, o Options) {
 	h.check(err)
 	h.check(h.directory.AddDomain(h.Context(), directory.Domain{Name: "north.test"}))
 	for _, name := range []string{"alice", "carol"} {
-		_, err := h.directory.AddAccount(h.Context(), addr(h, name+"@north.test"), "posthouse")
+		_, err := h.directory.AddAccount(h.Context(), mailtest.Address(name+"@north.test"), "posthouse")
 		h.check(err)
 	}
 	o.Hostname, o.Directory, o.Store, o.Resolver = "mail.north.test", h.directory, h.store, z
@@ -110,9 +102,9 @@ const text = "Subject: hello\r\nMessage-ID: <1@north.test>\r\n\r\nThe body.\r\n"
 // send commits a message; change makes another of it.
 func (h *house) send(change func(*mail.Envelope), to ...string) mail.ID {
 	h.Helper()
-	env := mail.Envelope{From: addr(h, "alice@north.test"), MessageID: "1@north.test"}
+	env := mail.Envelope{From: mailtest.Address("alice@north.test"), MessageID: "1@north.test"}
 	for _, s := range to {
-		env.To = append(env.To, mail.Recipient{Address: addr(h, s)})
+		env.To = append(env.To, mail.Recipient{Address: mailtest.Address(s)})
 	}
 	if change != nil {
 		change(&env)
@@ -140,7 +132,7 @@ func (h *house) queue() (entries []spool.Entry) {
 func (h *house) inbox(login string) (messages []string) {
 	h.Helper()
 	ctx := h.Context()
-	who, err := h.directory.Account(ctx, addr(h, login))
+	who, err := h.directory.Account(ctx, mailtest.Address(login))
 	h.check(err)
 	a, err := h.store.Account(ctx, who.ID)
 	h.check(err)
@@ -174,7 +166,7 @@ func (h *house) has(text string, parts ...string) {
 func (h *house) alias(address string, targets ...string) {
 	h.Helper()
 	for _, target := range targets {
-		h.check(h.directory.AddAlias(h.Context(), directory.Alias{Address: addr(h, address), Target: addr(h, target)}))
+		h.check(h.directory.AddAlias(h.Context(), directory.Alias{Address: mailtest.Address(address), Target: mailtest.Address(target)}))
 	}
 }
 
@@ -182,8 +174,8 @@ func (h *house) alias(address string, targets ...string) {
 func TestSignedAgain(t *testing.T) {
 	m := &Mover{opts: Options{Sign: func(domain string, _ io.ReaderAt, _ int64) ([]byte, error) { return []byte(domain), nil }}}
 	for want, env := range map[string]mail.Envelope{
-		"author.test": {From: addr(t, "bob@sender.test"), Verdicts: []mail.Verdict{{Stage: "originator", Result: "pass"}, {Stage: mail.SignStage, Result: mail.Signed, Detail: "author.test"}}},
-		"":            {From: addr(t, "bob@author.test"), Verdicts: []mail.Verdict{{Stage: mail.SignStage, Result: "none", Detail: "author.test has no key here"}}},
+		"author.test": {From: mailtest.Address("bob@sender.test"), Verdicts: []mail.Verdict{{Stage: "originator", Result: "pass"}, {Stage: mail.SignStage, Result: mail.Signed, Detail: "author.test"}}},
+		"":            {From: mailtest.Address("bob@author.test"), Verdicts: []mail.Verdict{{Stage: mail.SignStage, Result: "none", Detail: "author.test has no key here"}}},
 	} {
 		if got, err := m.signAgain(&env, strings.NewReader(""), 0); err != nil || string(got) != want {
 			t.Errorf("%q, want %q (%v)", got, want, err)

@@ -14,6 +14,7 @@ import (
 
 	"posthouse/directory"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 	"posthouse/spool"
 )
 
@@ -35,7 +36,7 @@ func TestEverywhereAtOnce(t *testing.T) {
 
 // TestBounce: a refusal comes back to the sender with the remote's words, and the rest is delivered.
 func TestBounce(t *testing.T) {
-	inHouse(t, Options{Postmaster: addr(t, "postmaster@north.test")}, func(h *house) {
+	inHouse(t, Options{Postmaster: mailtest.Address("postmaster@north.test")}, func(h *house) {
 		south := h.network["192.0.2.1:25"]
 		south.reply = func(command string) string {
 			if strings.Contains(command, "nobody") {
@@ -197,7 +198,7 @@ func TestSuccessNotices(t *testing.T) {
 func TestAlias(t *testing.T) {
 	inHouse(t, Options{}, func(h *house) {
 		for _, target := range []string{"carol@north.test", "bob@south.test"} {
-			h.check(h.directory.AddAlias(h.Context(), directory.Alias{Address: addr(t, "team@north.test"), Target: addr(t, target)}))
+			h.check(h.directory.AddAlias(h.Context(), directory.Alias{Address: mailtest.Address("team@north.test"), Target: mailtest.Address(target)}))
 		}
 		h.send(nil, "team@north.test")
 		synctest.Wait()
@@ -208,7 +209,7 @@ func TestAlias(t *testing.T) {
 		if got := h.inbox("carol@north.test"); len(got) != 1 || !strings.HasSuffix(got[0], "Delivered-To: team@north.test\r\n"+text) {
 			t.Errorf("%q", got)
 		}
-		d, err := h.spool.Create(h.Context(), mail.Envelope{From: addr(t, "alice@north.test"), To: []mail.Recipient{{Address: addr(t, "team@north.test")}}})
+		d, err := h.spool.Create(h.Context(), mail.Envelope{From: mailtest.Address("alice@north.test"), To: []mail.Recipient{{Address: mailtest.Address("team@north.test")}}})
 		h.check(err)
 		_, err = io.WriteString(d, south[0])
 		h.check(err)
@@ -447,11 +448,11 @@ func TestRoutes(t *testing.T) {
 			{"alice@north.test", "carol@north.test", "local"},
 			{"alice@north.test", "bob@[192.0.2.1]", "[192.0.2.1]"},
 		} {
-			if got := h.mover.Destination(addr(t, c.from), mail.Recipient{Address: addr(t, c.to)}); got != c.want {
+			if got := h.mover.Destination(mailtest.Address(c.from), mail.Recipient{Address: mailtest.Address(c.to)}); got != c.want {
 				t.Errorf("from %s to %s: %s, want %s", c.from, c.to, got, c.want)
 			}
 		}
-		own := mail.Recipient{Address: addr(t, "daily@news.north.test"), Own: true}
+		own := mail.Recipient{Address: mailtest.Address("daily@news.north.test"), Own: true}
 		if got := h.mover.Destination(own.Address, own); got != "local" {
 			t.Errorf("the sender's own copy goes to %s", got)
 		}

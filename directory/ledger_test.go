@@ -13,16 +13,8 @@ import (
 	"posthouse/crypto/password"
 	"posthouse/internal/db"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
-
-func mustParse(t testing.TB, s string) mail.Address {
-	t.Helper()
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
 
 func openAt(t testing.TB, path string, o Options) *SQLite {
 	t.Helper()
@@ -56,7 +48,7 @@ func number(t testing.TB, s *SQLite, text string) (n int64) {
 
 func add(t testing.TB, s *SQLite) Account {
 	t.Helper()
-	a, err := s.AddAccount(context.Background(), mustParse(t, "alice@house.test"), "secret")
+	a, err := s.AddAccount(context.Background(), mailtest.Address("alice@house.test"), "secret")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +60,7 @@ func TestSpentIsDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path, ctx := filepath.Join(t.TempDir(), "directory.db"), context.Background()
 		s := openAt(t, path, Options{Allowance: Allowance{Messages: 3}})
-		a, to := add(t, s), []mail.Address{mustParse(t, "bob@far.test")}
+		a, to := add(t, s), []mail.Address{mailtest.Address("bob@far.test")}
 		for range 2 {
 			if err := s.Spend(ctx, a.ID, to); err != nil {
 				t.Fatal(err)
@@ -110,7 +102,7 @@ func TestPruned(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	s := openAt(t, filepath.Join(t.TempDir(), "directory.db"), Options{Now: func() time.Time { return now }})
 	defer closed(t, s)
-	ctx, a, to := context.Background(), add(t, s), []mail.Address{mustParse(t, "bob@far.test")}
+	ctx, a, to := context.Background(), add(t, s), []mail.Address{mailtest.Address("bob@far.test")}
 	if err := s.Suppress(ctx, Suppression{Address: to[0], Expires: now.Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +201,7 @@ func TestDeclaredKeys(t *testing.T) {
 		hash, login string
 		before      int64
 	}{{first, "first", 0}, {first, "first", 1}, {second, "second", 0}} {
-		s := openAt(t, path, Options{Accounts: []Declared{{mustParse(t, "alice@house.test"), step.hash}}})
+		s := openAt(t, path, Options{Accounts: []Declared{{mailtest.Address("alice@house.test"), step.hash}}})
 		if n := number(t, s, "SELECT count(*) FROM scram"); n != step.before {
 			t.Errorf("%s: %d keys before the first login", step.login, n)
 		}
@@ -230,10 +222,10 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, loggedIn := s.Authenticate(ctx, Login{Name: "alice@house.test", Password: p.Password, Scope: ScopeSMTP})
-	spent := s.Spend(ctx, a.ID, []mail.Address{mustParse(t, "bob@far.test")})
+	spent := s.Spend(ctx, a.ID, []mail.Address{mailtest.Address("bob@far.test")})
 	flushed := s.ledger.flush()
 	limited := s.SetAllowance(ctx, a.Login, Allowance{Messages: 7})
-	again := s.Spend(ctx, a.ID, []mail.Address{mustParse(t, "carol@far.test")})
+	again := s.Spend(ctx, a.ID, []mail.Address{mailtest.Address("carol@far.test")})
 	_, removed := s.RemoveAccount(ctx, a.Login)
 	if err := errors.Join(loggedIn, spent, flushed, limited, again, removed, s.ledger.flush()); err != nil {
 		t.Fatal(err)
@@ -248,7 +240,7 @@ func TestNothingIsLeft(t *testing.T) {
 func BenchmarkSpend(b *testing.B) {
 	s := openAt(b, filepath.Join(b.TempDir(), "directory.db"), Options{Allowance: Allowance{Messages: 1 << 30}})
 	defer closed(b, s)
-	a, to := add(b, s), []mail.Address{mustParse(b, "bob@far.test")}
+	a, to := add(b, s), []mail.Address{mailtest.Address("bob@far.test")}
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := s.Spend(context.Background(), a.ID, to); err != nil {

@@ -11,6 +11,7 @@ import (
 	"posthouse/directory"
 	"posthouse/directory/directorytest"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
 
 var cheap = password.Cost{Memory: 64, Time: 1, Iterations: 4096}
@@ -36,7 +37,7 @@ func TestConformance(t *testing.T) {
 
 func TestDeclaredAccountsFollowTheConfiguration(t *testing.T) {
 	path, ctx := filepath.Join(t.TempDir(), "directory.db"), context.Background()
-	login := directorytest.Address(t, "alice@configured.test")
+	login := mailtest.Address("alice@configured.test")
 	var id mail.AccountID
 	for _, secret := range []string{"first", "second"} {
 		hash, err := password.NewHasher(cheap).Hash(ctx, secret)
@@ -77,7 +78,7 @@ func TestClosedIsUnavailable(t *testing.T) {
 		if _, err := d.Authenticate(context.Background(), directory.Login{Name: login, Password: "x"}); !errors.Is(err, directory.ErrUnavailable) {
 			t.Error(err)
 		}
-		if _, err := d.Resolve(context.Background(), directorytest.Address(t, login)); !errors.Is(err, directory.ErrUnavailable) {
+		if _, err := d.Resolve(context.Background(), mailtest.Address(login)); !errors.Is(err, directory.ErrUnavailable) {
 			t.Error(err)
 		}
 	}
@@ -93,7 +94,7 @@ func TestUnknownNamesTakeAsLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if _, err := d.AddAccount(t.Context(), directorytest.Address(t, "alice@configured.test"), "secret"); err != nil {
+	if _, err := d.AddAccount(t.Context(), mailtest.Address("alice@configured.test"), "secret"); err != nil {
 		t.Fatal(err)
 	}
 	fastest := func(name string) time.Duration {
@@ -117,7 +118,7 @@ func TestUnknownNamesTakeAsLong(t *testing.T) {
 
 func BenchmarkResolve(b *testing.B) {
 	d := open(b, filepath.Join(b.TempDir(), "directory.db"), directory.Options{Domains: []directory.Domain{{Name: "configured.test"}}})
-	a, err := d.AddAccount(context.Background(), directorytest.Address(b, "alice@configured.test"), "x")
+	a, err := d.AddAccount(context.Background(), mailtest.Address("alice@configured.test"), "x")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -139,7 +140,7 @@ func TestWrongPasswordCostsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	alice := directorytest.Address(t, "alice@configured.test")
+	alice := mailtest.Address("alice@configured.test")
 	if _, err := d.AddAccount(ctx, alice, "posthouse"); err != nil {
 		t.Fatal(err)
 	}

@@ -3,18 +3,44 @@ package imapd
 import (
 	"crypto/rand"
 	"encoding/base64"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/xdg-go/scram"
 
-	"posthouse/crypto/password"
 	"posthouse/directory"
+	"posthouse/directory/directorytest"
 	"posthouse/directory/sasl"
-	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
+
+// scram plays a client's side of SCRAM-SHA-256, up to its last response if that is to be kept back, and returns the last line and that
+// response.
+func (c *client) scram(tag string, x *scram.ClientConversation, keepBack bool) (line, last string) {
+	c.t.Helper()
+	c.send(tag + " AUTHENTICATE SCRAM-SHA-256\r\n")
+	for {
+		line = c.line()
+		text, ok := strings.CutPrefix(line, "+ ")
+		if !ok {
+			return line, last
+		}
+		challenge, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		response, err := x.Step(string(challenge))
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		last = base64.StdEncoding.EncodeToString([]byte(response))
+		if keepBack && x.Valid() {
+			return line, last
+		}
+		c.send(last + "\r\n")
+	}
+}
 
 // RFC 9051 §6.2.2: the server's last word is a challenge, which the client answers with nothing.
 func TestSCRAM(t *testing.T) {
@@ -28,20 +54,7 @@ func TestSCRAM(t *testing.T) {
 		x := user.NewConversation()
 		c := dial(t, addr)
 		c.until("* OK")
-		c.send("a AUTHENTICATE SCRAM-SHA-256\r\n")
-		line := c.line()
-		for strings.HasPrefix(line, "+ ") {
-			challenge, err := base64.StdEncoding.DecodeString(line[2:])
-			if err != nil {
-				t.Fatal(err)
-			}
-			response, err := x.Step(string(challenge))
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.send(base64.StdEncoding.EncodeToString([]byte(response)) + "\r\n")
-			line = c.line()
-		}
+		line, _ := c.scram("a", x, false)
 		if !strings.HasPrefix(line, want) || x.Valid() != (secret == "posthouse") {
 			t.Errorf("with %q: %s; the client trusts us: %v", secret, line, x.Valid())
 		}
@@ -89,20 +102,7 @@ func TestLastWordAfterTheEnd(t *testing.T) {
 	x := user.NewConversation()
 	c := dial(t, addr)
 	c.until("* OK")
-	c.send("a AUTHENTICATE SCRAM-SHA-256\r\n")
-	response := ""
-	for !x.Valid() {
-		challenge, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(c.line(), "+ "))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if response, err = x.Step(string(challenge)); err != nil {
-			t.Fatal(err)
-		}
-		if !x.Valid() {
-			c.send(base64.StdEncoding.EncodeToString([]byte(response)) + "\r\n")
-		}
-	}
+	_, response := c.scram("a", x, true)
 	if err := d.SetDisabled(t.Context(), bob.Login, time.Now()); err != nil {
 		t.Fatal(err)
 	}
@@ -116,22 +116,8 @@ func TestLastWordAfterTheEnd(t *testing.T) {
 // houseOfBob is a directory of the test's own, and bob in it.
 func houseOfBob(t *testing.T) (*directory.SQLite, directory.Account) {
 	t.Helper()
-	d, err := directory.Open(filepath.Join(t.TempDir(), "directory.db"), directory.Options{
-		Domains: []directory.Domain{{Name: "south.test"}}, Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	login, err := mail.ParseAddress("bob@south.test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bob, err := d.AddAccount(t.Context(), login, "posthouse")
+	d := directorytest.House(t, "bob")
+	bob, err := d.Account(t.Context(), mailtest.Address("bob@south.test"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"posthouse/directory"
 	"posthouse/imapd/wire"
-	"posthouse/mail"
+	"posthouse/mail/mailtest"
 	"posthouse/mailbox"
 )
 
@@ -45,10 +45,7 @@ func loggedInSession(t testing.TB, n int) (*session, *sink) {
 		s.close()
 		server.leave(s)
 	})
-	login, err := mail.ParseAddress("bob@south.test")
-	if err != nil {
-		t.Fatal(err)
-	}
+	login := mailtest.Address("bob@south.test")
 	if err := s.logIn(t.Context(), directory.Account{ID: "bob", Login: login}); err != nil {
 		t.Fatal(err)
 	}

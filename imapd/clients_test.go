@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"posthouse/internal/testkit"
-	"posthouse/mail"
+	"posthouse/mail/mailtest"
 	"posthouse/mailbox"
 )
 
@@ -27,10 +27,7 @@ func run(t *testing.T, program string, args ...string) string {
 // bobsAccount is what the server of the options keeps for bob.
 func bobsAccount(t *testing.T, o Options) mailbox.Account {
 	t.Helper()
-	login, err := mail.ParseAddress("bob@south.test")
-	if err != nil {
-		t.Fatal(err)
-	}
+	login := mailtest.Address("bob@south.test")
 	who, err := mustHouse(t).Account(t.Context(), login)
 	if err != nil {
 		t.Fatal(err)

@@ -2,14 +2,10 @@ package imapd
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,14 +18,16 @@ import (
 	"posthouse/directory"
 	"posthouse/directory/oidc"
 	"posthouse/directory/sasl"
+	"posthouse/internal/testkit"
 	"posthouse/internal/transcript"
-	"posthouse/mail"
+	"posthouse/mail/mailtest"
 	"posthouse/mailbox"
 )
 
 const scripts = "../testdata/script/imap"
 
-// The house of the tests is mail.south.test for south.test: bob, dave, "full" who may hold 4 KiB in 3 messages, and "gone" who is disabled. Passwords are "posthouse".
+// The house of the tests is mail.south.test for south.test: bob, dave, "full" who may hold 4 KiB in 3 messages, and "gone" who is disabled.
+// Passwords are "posthouse".
 var house = sync.OnceValues(func() (directory.Directory, error) {
 	d, err := directory.Open(filepath.Join(houseDir, "directory.db"), directory.Options{Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096}})
 	if err != nil {
@@ -57,10 +55,7 @@ func furnish(d directory.Directory) error {
 		return err
 	}
 	for _, name := range []string{"bob", "dave", "gone", "full"} {
-		login, err := mail.ParseAddress(name + "@south.test")
-		if err != nil {
-			return err
-		}
+		login := mailtest.Address(name + "@south.test")
 		if _, err := d.AddAccount(ctx, login, "posthouse"); err != nil {
 			return err
 		}
@@ -78,23 +73,13 @@ func furnish(d directory.Directory) error {
 	return nil
 }
 
-var certificate = sync.OnceValues(func() (tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"mail.south.test"}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+// certificate is made once: a key costs time.
+var certificate = sync.OnceValue(func() tls.Certificate {
+	return testkit.Certificate(x509.Certificate{DNSNames: []string{"mail.south.test"}})
 })
 
-func testTLS(t testing.TB) *tls.Config {
-	t.Helper()
-	cert, err := certificate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+func testTLS() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{certificate()}, MinVersion: tls.VersionTLS12}
 }
 
 // testOptions are a server over real mailboxes, empty ones, that takes passwords without TLS.
@@ -114,7 +99,7 @@ func testOptions(t testing.TB) Options {
 		}
 	})
 	return Options{
-		Hostname: "mail.south.test", Store: store, Auth: sasl.New(sasl.Options{Directory: d}), TLS: testTLS(t), AllowPlaintextAuth: true,
+		Hostname: "mail.south.test", Store: store, Auth: sasl.New(sasl.Options{Directory: d}), TLS: testTLS(), AllowPlaintextAuth: true,
 		Limits: Limits{LoginDelay: time.Millisecond}, Log: testLog(t),
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 	"posthouse/directory/sasl"
 	"posthouse/internal/transcript"
-	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
 
 // client is a peer of a test.
@@ -144,10 +144,7 @@ func TestDisconnectEndsSessionsOfOneAccount(t *testing.T) {
 	dave := dial(t, addr)
 	dave.send("l LOGIN dave@south.test posthouse\r\n")
 	dave.until("l OK")
-	login, err := mail.ParseAddress("bob@south.test")
-	if err != nil {
-		t.Fatal(err)
-	}
+	login := mailtest.Address("bob@south.test")
 	account, err := mustHouse(t).Account(t.Context(), login)
 	if err != nil {
 		t.Fatal(err)
@@ -262,7 +259,7 @@ func TestScriptsInsideTLS(t *testing.T) {
 			t.Skip("it is played without TLS")
 		}
 		l := listen(t)
-		serve(t, NewServer(o), tls.NewListener(l, testTLS(t)))
+		serve(t, NewServer(o), tls.NewListener(l, testTLS()))
 		return transcript.Options{
 			Dial: transcript.DialTLS(l.Addr().String(), &tls.Config{InsecureSkipVerify: true}), //nolint:gosec // it is a test
 			Vars: names("bob@south.test", "dave@south.test"),
@@ -275,7 +272,7 @@ func TestImplicitTLSNeedsNoSTARTTLS(t *testing.T) {
 	o := testOptions(t)
 	o.AllowPlaintextAuth = false
 	l := listen(t)
-	serve(t, NewServer(o), tls.NewListener(l, testTLS(t)))
+	serve(t, NewServer(o), tls.NewListener(l, testTLS()))
 	conn, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it is a test
 	if err != nil {
 		t.Fatal(err)

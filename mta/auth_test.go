@@ -4,16 +4,16 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/base64"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/xdg-go/scram"
 
-	"posthouse/crypto/password"
 	"posthouse/directory"
+	"posthouse/directory/directorytest"
 	"posthouse/directory/sasl"
+	"posthouse/mail/mailtest"
 )
 
 // line reads one line.
@@ -26,48 +26,29 @@ func (c *client) line() string {
 	return strings.TrimSuffix(line, "\r\n")
 }
 
-// authenticateButLast plays a client's side of SCRAM up to its last response, which it returns.
-func (c *client) authenticateButLast(mechanism string, x *scram.ClientConversation) string {
+// authenticate plays a client's side of SCRAM, up to its last response if that is to be kept back, and returns the last reply and that
+// response.
+func (c *client) authenticate(mechanism string, x *scram.ClientConversation, keepBack bool) (reply, last string) {
 	c.t.Helper()
 	c.ask("AUTH "+mechanism, "334 ")
-	challenge := ""
-	for {
+	for challenge := ""; ; {
 		response, err := x.Step(challenge)
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		if x.Valid() {
-			return base64.StdEncoding.EncodeToString([]byte(response))
+		last = base64.StdEncoding.EncodeToString([]byte(response))
+		if keepBack && x.Valid() {
+			return reply, last
 		}
-		c.say(base64.StdEncoding.EncodeToString([]byte(response)))
-		line := c.line()
-		b, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(line, "334 "))
-		if err != nil {
-			c.t.Fatalf("%s: %v", line, err)
-		}
-		challenge = string(b)
-	}
-}
-
-// authenticate plays a client's side of SCRAM and returns the last reply.
-func (c *client) authenticate(mechanism string, x *scram.ClientConversation) string {
-	c.t.Helper()
-	c.ask("AUTH "+mechanism, "334 ")
-	challenge := ""
-	for {
-		response, err := x.Step(challenge)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		c.say(base64.StdEncoding.EncodeToString([]byte(response)))
-		line := c.line()
-		text, ok := strings.CutPrefix(line, "334 ")
+		c.say(last)
+		reply = c.line()
+		text, ok := strings.CutPrefix(reply, "334 ")
 		if !ok {
-			return line
+			return reply, last
 		}
 		b, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
-			c.t.Fatal(err)
+			c.t.Fatalf("%s: %v", reply, err)
 		}
 		challenge = string(b)
 	}
@@ -100,7 +81,7 @@ func TestSCRAM(t *testing.T) {
 				}
 				x = user.NewConversationWithChannelBinding(binding)
 			}
-			if got := c.authenticate(mechanism, x); !strings.HasPrefix(got, want) || x.Valid() != (secret == "posthouse") {
+			if got, _ := c.authenticate(mechanism, x, false); !strings.HasPrefix(got, want) || x.Valid() != (secret == "posthouse") {
 				t.Errorf("%s with %q: %s; the client trusts us: %v", mechanism, secret, got, x.Valid())
 			}
 		}
@@ -144,7 +125,7 @@ func TestDisconnect(t *testing.T) {
 			c.ask("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00"+name+"@south.test\x00posthouse")), "235 ")
 		}
 	}
-	who, err := o.Directory.Account(t.Context(), parse("bob@south.test"))
+	who, err := o.Directory.Account(t.Context(), mailtest.Address("bob@south.test"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +154,7 @@ func TestLastWordAfterTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		x := user.NewConversation()
-		last := c.authenticateButLast("SCRAM-SHA-256", x)
+		_, last := c.authenticate("SCRAM-SHA-256", x, true)
 		if e.change == "password" {
 			err = d.SetPassword(t.Context(), bob.Login, "another")
 		} else {
@@ -194,18 +175,8 @@ func TestLastWordAfterTheEnd(t *testing.T) {
 // houseOfBob is a directory of the test's own, and bob in it.
 func houseOfBob(t *testing.T) (*directory.SQLite, directory.Account) {
 	t.Helper()
-	d, err := directory.Open(filepath.Join(t.TempDir(), "directory.db"), directory.Options{
-		Domains: []directory.Domain{{Name: "south.test"}}, Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	bob, err := d.AddAccount(t.Context(), parse("bob@south.test"), "posthouse")
+	d := directorytest.House(t, "bob")
+	bob, err := d.Account(t.Context(), mailtest.Address("bob@south.test"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,14 +2,10 @@ package mta
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -26,8 +22,10 @@ import (
 	"posthouse/directory/oidc"
 	"posthouse/directory/sasl"
 	"posthouse/internal/dns"
+	"posthouse/internal/testkit"
 	"posthouse/internal/transcript"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 	"posthouse/mail/smtp"
 	"posthouse/mta/milter"
 	"posthouse/mta/milter/miltertest"
@@ -67,7 +65,7 @@ func furnish(d directory.Directory) error {
 		return err
 	}
 	for _, login := range []string{"bob", "dave", "gone", "ж"} {
-		if _, err := d.AddAccount(ctx, parse(login+"@south.test"), "posthouse"); err != nil {
+		if _, err := d.AddAccount(ctx, mailtest.Address(login+"@south.test"), "posthouse"); err != nil {
 			return err
 		}
 	}
@@ -75,37 +73,20 @@ func furnish(d directory.Directory) error {
 		{"all@south.test", "bob@south.test"}, {"all@south.test", "dave@south.test"}, {"bobby@south.test", "bob@south.test"},
 		{"out@south.test", "carol@north.test"}, {"round@south.test", "trip@south.test"}, {"trip@south.test", "round@south.test"},
 	} {
-		if err := d.AddAlias(ctx, directory.Alias{Address: parse(a[0]), Target: parse(a[1])}); err != nil {
+		if err := d.AddAlias(ctx, directory.Alias{Address: mailtest.Address(a[0]), Target: mailtest.Address(a[1])}); err != nil {
 			return err
 		}
 	}
-	return d.SetDisabled(ctx, parse("gone@south.test"), time.Now())
+	return d.SetDisabled(ctx, mailtest.Address("gone@south.test"), time.Now())
 }
 
-func parse(s string) mail.Address {
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		panic(err)
-	}
-	return a
-}
-
-var certificate = sync.OnceValues(func() (tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"mail.south.test"}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+// certificate is made once: a key costs time.
+var certificate = sync.OnceValue(func() tls.Certificate {
+	return testkit.Certificate(x509.Certificate{DNSNames: []string{"mail.south.test"}})
 })
 
-func testTLS(t testing.TB) *tls.Config {
-	cert, err := certificate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+func testTLS() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{certificate()}, MinVersion: tls.VersionTLS12}
 }
 
 // testOptions are those of an MX; the spool is a real one.
@@ -127,8 +108,8 @@ func testOptions(t testing.TB) Options {
 		Hostname:   "mail.south.test",
 		Spool:      sp,
 		Directory:  d,
-		TLS:        testTLS(t),
-		Postmaster: parse("bob@south.test"),
+		TLS:        testTLS(),
+		Postmaster: mailtest.Address("bob@south.test"),
 	}
 }
 
@@ -315,7 +296,7 @@ func TestScriptsInsideTLS(t *testing.T) {
 		if o.Kind == Submissions || s.Settings["sessions"]+s.Settings["network"]+s.Settings["faults"]+s.Settings["unknown"]+s.Settings["connections"]+s.Settings["greet-delay"] != "" {
 			t.Skip("it is TLS already, or refused before any handshake")
 		}
-		_, addr := start(t, o, func(l net.Listener) net.Listener { return tls.NewListener(l, testTLS(t)) })
+		_, addr := start(t, o, func(l net.Listener) net.Listener { return tls.NewListener(l, testTLS()) })
 		return transcript.Options{
 			Dial: transcript.DialTLS(addr, &tls.Config{InsecureSkipVerify: true}),
 			Done: func(vars map[string]string) { checkSpool(t, s, o.Spool, vars) },

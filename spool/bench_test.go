@@ -13,21 +13,13 @@ import (
 
 	"posthouse/internal/db"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
-
-func address(t testing.TB, s string) mail.Address {
-	t.Helper()
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
 
 func benchEnvelope(t testing.TB) mail.Envelope {
 	return mail.Envelope{
-		From:      address(t, "alice@north.test"),
-		To:        []mail.Recipient{{Address: address(t, "bob@south.test")}},
+		From:      mailtest.Address("alice@north.test"),
+		To:        []mail.Recipient{{Address: mailtest.Address("bob@south.test")}},
 		Origin:    mail.Origin{Protocol: "ESMTPSA", HELO: "client.test", Account: "a1", Login: "alice@north.test", Session: "s1"},
 		MessageID: "1@north.test",
 		Verdicts:  []mail.Verdict{{Stage: "spf", Result: "pass"}, {Stage: "dkim", Result: "pass"}, {Stage: "dmarc", Result: "pass"}},
@@ -238,7 +230,7 @@ func BenchmarkRecipients(b *testing.B) {
 			env := benchEnvelope(b)
 			env.To = nil
 			for n := range c.recipients {
-				env.To = append(env.To, mail.Recipient{Address: address(b, fmt.Sprintf("r%d@d%d.test", n, n%c.destinations))})
+				env.To = append(env.To, mail.Recipient{Address: mailtest.Address(fmt.Sprintf("r%d@d%d.test", n, n%c.destinations))})
 			}
 			b.ReportAllocs()
 			cpu := processCPU()

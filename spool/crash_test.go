@@ -19,6 +19,7 @@ import (
 	"posthouse/internal/vfs"
 	"posthouse/internal/vfs/memfs"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -37,7 +38,7 @@ type journey struct {
 }
 
 func (j *journey) draft(body []byte) (Draft, error) {
-	env := mail.Envelope{To: []mail.Recipient{{Address: address(j, "bob@south.test")}}}
+	env := mail.Envelope{To: []mail.Recipient{{Address: mailtest.Address("bob@south.test")}}}
 	d, err := j.s.Create(j.Context(), env)
 	if err != nil {
 		return nil, err
@@ -125,7 +126,7 @@ func (j *journey) putOff() error {
 
 // tell reads all there is to read.
 func (j *journey) tell() error {
-	for st, err := range j.s.Trace(j.Context(), Query{Address: address(j, "bob@south.test"), Limit: 10}) {
+	for st, err := range j.s.Trace(j.Context(), Query{Address: mailtest.Address("bob@south.test"), Limit: 10}) {
 		if err != nil {
 			return err
 		}
@@ -315,7 +316,7 @@ func TestOrderOfALargeBody(t *testing.T) {
 	s = open(t, Options{FS: files})
 	j := newJourney(t)
 	j.s = s
-	d, err := s.Create(t.Context(), mail.Envelope{To: []mail.Recipient{{Address: address(t, "bob@south.test")}}})
+	d, err := s.Create(t.Context(), mail.Envelope{To: []mail.Recipient{{Address: mailtest.Address("bob@south.test")}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"posthouse/internal/db"
 	"posthouse/internal/testkit"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
 
 // stock is a spool with messages of every kind, closed, and what is in it.
@@ -47,7 +48,7 @@ func newStock(t *testing.T) *stock {
 		env := benchEnvelope(t)
 		env.Once, env.Priority = fmt.Sprint("name ", i), mail.Priority(i%3)
 		for n := range i % 4 {
-			env.To = append(env.To, mail.Recipient{Address: address(t, fmt.Sprintf("r%d@d%d.test", n, i%7)), Original: "rfc822;x@y.test"})
+			env.To = append(env.To, mail.Recipient{Address: mailtest.Address(fmt.Sprintf("r%d@d%d.test", n, i%7)), Original: "rfc822;x@y.test"})
 		}
 		d, err := s.Create(t.Context(), env)
 		if err != nil {

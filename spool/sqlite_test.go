@@ -17,6 +17,7 @@ import (
 
 	"posthouse/internal/db"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
 
 func open(t testing.TB, o Options) *SQLite {
@@ -38,9 +39,9 @@ func open(t testing.TB, o Options) *SQLite {
 
 func put(t testing.TB, s Spool, body []byte, to ...string) mail.ID {
 	t.Helper()
-	env := mail.Envelope{From: address(t, "alice@north.test")}
+	env := mail.Envelope{From: mailtest.Address("alice@north.test")}
 	for _, a := range to {
-		env.To = append(env.To, mail.Recipient{Address: address(t, a)})
+		env.To = append(env.To, mail.Recipient{Address: mailtest.Address(a)})
 	}
 	d, err := s.Create(t.Context(), env)
 	if err != nil {
@@ -249,7 +250,7 @@ func TestHistoryIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told []mail.ID
-	for st, err := range s.Trace(t.Context(), Query{Address: address(t, "bob@south.test"), Limit: 10}) {
+	for st, err := range s.Trace(t.Context(), Query{Address: mailtest.Address("bob@south.test"), Limit: 10}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,24 +10,15 @@ import (
 
 	"posthouse/directory"
 	"posthouse/internal/testkit"
-	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
-
-func (p *post) address(s string) mail.Address {
-	p.t.Helper()
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return a
-}
 
 // The server files what a user sends, for nobody but the user; the copy that the client appends, too, is the same message.
 func TestSentCopy(t *testing.T) {
 	p := newPost(t)
 	p.start("north")
 	p.start("south")
-	if err := p.house("north").directory.SetSentCopies(t.Context(), p.address("alice@north.test"), directory.SentByServer); err != nil {
+	if err := p.house("north").directory.SetSentCopies(t.Context(), mailtest.Address("alice@north.test"), directory.SentByServer); err != nil {
 		t.Fatal(err)
 	}
 	text := strings.Replace(letter("alice@north.test", "bob@south.test", "kept", "the text\r\n"), "Subject:", "Bcc: carol@north.test\r\nSubject:", 1)
@@ -86,7 +77,7 @@ func TestSuppression(t *testing.T) {
 	}
 	p.wait("alice@north.test", 1)
 	d := p.house("north").directory
-	nobody := p.address("nobody@south.test")
+	nobody := mailtest.Address("nobody@south.test")
 	testkit.Until(t, "the address is suppressed", func() bool {
 		s, err := d.Suppressed(context.Background(), nobody)
 		return err == nil && strings.Contains(s.Reason, "550 5.1.1") && s.Expires.After(s.Since)
@@ -108,7 +99,7 @@ func TestAllowance(t *testing.T) {
 	p := newPost(t)
 	p.start("north")
 	d := p.house("north").directory
-	if err := d.SetAllowance(t.Context(), p.address("alice@north.test"), directory.Allowance{Messages: 2}); err != nil {
+	if err := d.SetAllowance(t.Context(), mailtest.Address("alice@north.test"), directory.Allowance{Messages: 2}); err != nil {
 		t.Fatal(err)
 	}
 	var errs []error

@@ -7,6 +7,7 @@ import (
 
 	"posthouse/delivery/hop"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 	"posthouse/mail/mime"
 	"posthouse/mailbox"
 )
@@ -41,9 +42,9 @@ func (h *house) appends(text string, marks mailbox.Flags) bool {
 // own delivers bob's own copy.
 func (h *house) own(id mail.ID, text, bcc string) {
 	h.Helper()
-	env := mail.Envelope{ID: id, From: addr(h, "bob@south.test"), Bcc: bcc, Origin: mail.Origin{Account: h.accounts["bob"]}}
+	env := mail.Envelope{ID: id, From: mailtest.Address("bob@south.test"), Bcc: bcc, Origin: mail.Origin{Account: h.accounts["bob"]}}
 	task := hop.Task{Envelope: &env, Content: content{strings.NewReader(text)}}
-	task.Recipients = []mail.Recipient{{Address: addr(h, "bob@south.test"), Own: true}}
+	task.Recipients = []mail.Recipient{{Address: mailtest.Address("bob@south.test"), Own: true}}
 	if r := h.transport.Deliver(h.Context(), hop.Hop{Kind: hop.Local}, task)[0]; r.Status != hop.Delivered || r.Via != "Sent box of bob@south.test" {
 		h.Fatalf("%+v", r)
 	}
@@ -103,9 +104,9 @@ func TestBoxFor(t *testing.T) {
 // What admission put in quarantine is in Junk.
 func TestQuarantine(t *testing.T) {
 	h := newHouse(t)
-	env := mail.Envelope{ID: 7, From: addr(t, "alice@north.test"), Quarantined: true}
+	env := mail.Envelope{ID: 7, From: mailtest.Address("alice@north.test"), Quarantined: true}
 	task := hop.Task{Envelope: &env, Content: content{strings.NewReader("Subject: x\r\n\r\nx\r\n")}}
-	task.Recipients = []mail.Recipient{{Address: addr(t, "bob@south.test")}}
+	task.Recipients = []mail.Recipient{{Address: mailtest.Address("bob@south.test")}}
 	if r := h.transport.Deliver(t.Context(), hop.Hop{Kind: hop.Local}, task)[0]; r.Status != hop.Delivered || r.Via != "Junk box of bob@south.test" {
 		t.Fatalf("%+v", r)
 	}
@@ -118,9 +119,9 @@ func TestQuarantine(t *testing.T) {
 func TestOwnCopyIsNobodyElses(t *testing.T) {
 	h := newHouse(t)
 	for _, address := range []string{"dave@south.test", "both@south.test"} {
-		env := mail.Envelope{ID: 1, From: addr(h, address), Origin: mail.Origin{Account: h.accounts["bob"]}}
+		env := mail.Envelope{ID: 1, From: mailtest.Address(address), Origin: mail.Origin{Account: h.accounts["bob"]}}
 		task := hop.Task{Envelope: &env, Content: content{strings.NewReader(message)}}
-		task.Recipients = []mail.Recipient{{Address: addr(h, address), Own: true}}
+		task.Recipients = []mail.Recipient{{Address: mailtest.Address(address), Own: true}}
 		if r := h.transport.Deliver(h.Context(), hop.Hop{Kind: hop.Local}, task)[0]; r.Status != hop.Permanent || r.Targets != nil {
 			t.Errorf("%s: %+v", address, r)
 		}

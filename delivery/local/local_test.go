@@ -14,17 +14,9 @@ import (
 	"posthouse/delivery/hop"
 	"posthouse/directory"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 	"posthouse/mailbox"
 )
-
-func addr(t testing.TB, s string) mail.Address {
-	t.Helper()
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
 
 // house is a directory and mailboxes, both real.
 type house struct {
@@ -54,12 +46,12 @@ func newHouse(t *testing.T) *house {
 	h.transport = New(Options{Directory: d, Store: store})
 	h.check(d.AddDomain(t.Context(), directory.Domain{Name: "south.test"}))
 	for _, name := range []string{"bob", "dave"} {
-		a, err := d.AddAccount(t.Context(), addr(t, name+"@south.test"), "posthouse")
+		a, err := d.AddAccount(t.Context(), mailtest.Address(name+"@south.test"), "posthouse")
 		h.check(err)
 		h.accounts[name] = a.ID
 	}
-	h.check(d.AddAlias(t.Context(), directory.Alias{Address: addr(t, "both@south.test"), Target: addr(t, "bob@south.test")}))
-	h.check(d.AddAlias(t.Context(), directory.Alias{Address: addr(t, "both@south.test"), Target: addr(t, "carol@north.test")}))
+	h.check(d.AddAlias(t.Context(), directory.Alias{Address: mailtest.Address("both@south.test"), Target: mailtest.Address("bob@south.test")}))
+	h.check(d.AddAlias(t.Context(), directory.Alias{Address: mailtest.Address("both@south.test"), Target: mailtest.Address("carol@north.test")}))
 	return h
 }
 
@@ -77,9 +69,9 @@ func (content) Close() error { return nil }
 // deliver delivers a message with an ID to recipients.
 func (h *house) deliver(ctx context.Context, id mail.ID, text string, to ...string) string {
 	h.Helper()
-	task := hop.Task{Envelope: &mail.Envelope{ID: id, From: addr(h, "alice@north.test")}, Content: content{strings.NewReader(text)}}
+	task := hop.Task{Envelope: &mail.Envelope{ID: id, From: mailtest.Address("alice@north.test")}, Content: content{strings.NewReader(text)}}
 	for _, s := range to {
-		task.Recipients = append(task.Recipients, mail.Recipient{Address: addr(h, s)})
+		task.Recipients = append(task.Recipients, mail.Recipient{Address: mailtest.Address(s)})
 	}
 	var b strings.Builder
 	for _, r := range h.transport.Deliver(ctx, hop.Hop{Kind: hop.Local}, task) {
@@ -141,7 +133,7 @@ func TestFiled(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	h := newHouse(t)
-	h.check(h.directory.SetDisabled(t.Context(), addr(t, "dave@south.test"), time.Now().Add(-time.Hour)))
+	h.check(h.directory.SetDisabled(t.Context(), mailtest.Address("dave@south.test"), time.Now().Add(-time.Hour)))
 	for to, want := range map[string]string{
 		"nobody@south.test": "3 550 5.1.1 no such address here []",
 		"bob@north.test":    "3 550 5.1.2 not a domain of ours []",
@@ -202,7 +194,7 @@ func TestEveryErrorHasAReply(t *testing.T) {
 // TestBinary: a mailbox holds lines (RFC 3030 §3), and a message that cannot be made of them comes back.
 func TestBinary(t *testing.T) {
 	h := newHouse(t)
-	task := hop.Task{Envelope: &mail.Envelope{ID: 7, Body: mail.BodyBinaryMIME}, Recipients: []mail.Recipient{{Address: addr(t, "bob@south.test")}}}
+	task := hop.Task{Envelope: &mail.Envelope{ID: 7, Body: mail.BodyBinaryMIME}, Recipients: []mail.Recipient{{Address: mailtest.Address("bob@south.test")}}}
 	task.Content = content{strings.NewReader("Content-Type: multipart/encrypted; boundary=b\r\n\r\n--b\r\n\r\n\x00\r\n--b--\r\n")}
 	if got := h.transport.Deliver(t.Context(), hop.Hop{Kind: hop.Local}, task); got[0].Status != hop.Permanent || got[0].Reply.Enhanced != [3]uint16{5, 6, 2} {
 		t.Errorf("%+v", got)

@@ -10,6 +10,7 @@ import (
 
 	"posthouse/delivery/hop"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
 
 // FuzzHost: whatever a host says, in whatever order, each recipient has a result, and soon: no panic, no waiting for ever.
@@ -39,8 +40,8 @@ func FuzzHost(f *testing.F) {
 			if lmtp {
 				h.Kind = hop.LMTP
 			}
-			task := hop.Task{Envelope: &mail.Envelope{From: addr(t, "alice@north.test"), Body: mail.BodyBinaryMIME, UTF8: true}, Content: content{strings.NewReader("A: b\r\n\r\nbody")},
-				Recipients: []mail.Recipient{{Address: addr(t, "a@south.test")}, {Address: addr(t, "\u0436@north.test")}}}
+			task := hop.Task{Envelope: &mail.Envelope{From: mailtest.Address("alice@north.test"), Body: mail.BodyBinaryMIME, UTF8: true}, Content: content{strings.NewReader("A: b\r\n\r\nbody")},
+				Recipients: []mail.Recipient{{Address: mailtest.Address("a@south.test")}, {Address: mailtest.Address("\u0436@north.test")}}}
 			for i, r := range c.Deliver(t.Context(), h, task) {
 				if r.Status == hop.Untried || r.Reply.Code == 0 || hop.StatusOf(r.Reply) == hop.Delivered != (r.Status == hop.Delivered) {
 					t.Errorf("recipient %d: %+v", i, r)

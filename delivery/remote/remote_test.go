@@ -3,15 +3,11 @@ package remote
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"strings"
 	"sync"
@@ -22,7 +18,9 @@ import (
 
 	"posthouse/delivery/hop"
 	"posthouse/internal/dns"
+	"posthouse/internal/testkit"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
 
 // world is some hosts, what they say, and the names that lead to them. It is in memory and in a bubble of time of its own.
@@ -45,7 +43,7 @@ func inWorld(t *testing.T, zone string, f func(w *world)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &world{T: t, zone: z, scripts: make(map[string][]string), cert: certificate(t)}
+		w := &world{T: t, zone: z, scripts: make(map[string][]string), cert: testkit.Certificate(x509.Certificate{DNSNames: []string{"mail.south.test"}, IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)}})}
 		roots := x509.NewCertPool()
 		roots.AddCert(w.cert.Leaf)
 		w.client = New(Options{Hostname: "mail.north.test", Resolver: z, Dial: w.dial, TLS: &tls.Config{RootCAs: roots}})
@@ -60,28 +58,6 @@ func inWorld(t *testing.T, zone string, f func(w *world)) {
 			}
 		}
 	})
-}
-
-// certificate is good for mail.south.test and for 192.0.2.1.
-func certificate(t *testing.T) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"mail.south.test"}, IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
 // host says what the next connection to an address is like. Lines: "S: text" is said, and "S+ text" without the end of its line;
@@ -198,15 +174,6 @@ type content struct{ *strings.Reader }
 
 func (content) Close() error { return nil }
 
-func addr(t testing.TB, s string) mail.Address {
-	t.Helper()
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
 // deliver delivers a message to recipients; change makes another message of it.
 func (w *world) deliver(h hop.Hop, change func(*hop.Task), to ...string) string {
 	w.Helper()
@@ -215,9 +182,9 @@ func (w *world) deliver(h hop.Hop, change func(*hop.Task), to ...string) string 
 
 func (w *world) deliverIn(ctx context.Context, h hop.Hop, change func(*hop.Task), to ...string) string {
 	w.Helper()
-	task := hop.Task{Envelope: &mail.Envelope{From: addr(w, "alice@north.test")}, Content: content{strings.NewReader("A: b\r\n\r\n.body\r\n")}}
+	task := hop.Task{Envelope: &mail.Envelope{From: mailtest.Address("alice@north.test")}, Content: content{strings.NewReader("A: b\r\n\r\n.body\r\n")}}
 	for _, s := range to {
-		task.Recipients = append(task.Recipients, mail.Recipient{Address: addr(w, s)})
+		task.Recipients = append(task.Recipients, mail.Recipient{Address: mailtest.Address(s)})
 	}
 	if change != nil {
 		change(&task)

@@ -14,6 +14,7 @@ import (
 	"posthouse/crypto/password"
 	"posthouse/directory"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
 
 func mac(key []byte, text string) []byte {
@@ -147,7 +148,7 @@ func listed(t *testing.T, d directory.Directory, alice directory.Account) {
 	if len(labels) < 1 || !strings.Contains(strings.Join(labels, ";"), "printer smtp") {
 		t.Errorf("%q", labels)
 	}
-	_, err := d.AddAppPassword(ctx, Address(t, "nobody@configured.test"), directory.AppPassword{Scope: directory.ScopeSMTP})
+	_, err := d.AddAppPassword(ctx, mailtest.Address("nobody@configured.test"), directory.AppPassword{Scope: directory.ScopeSMTP})
 	wants(t, err, directory.ErrNoAccount)
 	_, err = d.AddAppPassword(ctx, alice.Login, directory.AppPassword{})
 	wants(t, err, directory.ErrScope)
@@ -163,7 +164,7 @@ func spending(t *testing.T, d directory.Directory) {
 	alice, bob := add(t, d, "alice@configured.test"), add(t, d, "bob@configured.test")
 	to := func(names ...string) (list []mail.Address) {
 		for _, name := range names {
-			list = append(list, Address(t, name+"@elsewhere.test"))
+			list = append(list, mailtest.Address(name+"@elsewhere.test"))
 		}
 		return list
 	}
@@ -171,7 +172,7 @@ func spending(t *testing.T, d directory.Directory) {
 		must(t, d.Spend(ctx, bob.ID, to("a", "b")))
 	}
 	must(t, d.SetAllowance(ctx, alice.Login, directory.Allowance{Messages: 4, Recipients: 6, NewRecipients: 3}))
-	wants(t, d.SetAllowance(ctx, Address(t, "nobody@configured.test"), directory.Allowance{}), directory.ErrNoAccount)
+	wants(t, d.SetAllowance(ctx, mailtest.Address("nobody@configured.test"), directory.Allowance{}), directory.ErrNoAccount)
 	for i, step := range []struct {
 		to   []mail.Address
 		want error
@@ -205,19 +206,19 @@ func spending(t *testing.T, d directory.Directory) {
 
 func suppressions(t *testing.T, d directory.Directory) {
 	now := time.Now().Truncate(time.Second)
-	gone := directory.Suppression{Address: Address(t, "gone@elsewhere.test"), Reason: "550 no such user", Since: now}
+	gone := directory.Suppression{Address: mailtest.Address("gone@elsewhere.test"), Reason: "550 no such user", Since: now}
 	must(t, d.Suppress(ctx, gone))
 	gone.Reason = strings.Repeat("ж", directory.MaxReason)
 	must(t, d.Suppress(ctx, gone))
-	must(t, d.Suppress(ctx, directory.Suppression{Address: Address(t, "full@elsewhere.test"), Reason: "x", Expires: now.Add(-time.Hour)}))
-	must(t, d.Suppress(ctx, directory.Suppression{Address: Address(t, "later@elsewhere.test"), Reason: "x", Expires: now.Add(time.Hour)}))
+	must(t, d.Suppress(ctx, directory.Suppression{Address: mailtest.Address("full@elsewhere.test"), Reason: "x", Expires: now.Add(-time.Hour)}))
+	must(t, d.Suppress(ctx, directory.Suppression{Address: mailtest.Address("later@elsewhere.test"), Reason: "x", Expires: now.Add(time.Hour)}))
 	wants(t, d.Suppress(ctx, directory.Suppression{}), mail.ErrAddress)
 	must(t, d.Suppress(ctx, directory.Suppression{Address: gone.Address, Reason: "550", Expires: now.Add(time.Hour)}))
 	if s, err := d.Suppressed(ctx, gone.Address); err != nil || !s.Expires.IsZero() || s.Reason == "550" {
 		t.Errorf("for good: %+v, %v", s, err)
 	}
 	for name, want := range map[string]bool{"gone": true, "Gone": true, "later": true, "full": false, "bob": false} {
-		s, err := d.Suppressed(ctx, Address(t, name+"@elsewhere.test"))
+		s, err := d.Suppressed(ctx, mailtest.Address(name+"@elsewhere.test"))
 		must(t, err)
 		if (s.Address != mail.Address{}) != want {
 			t.Errorf("%s: %+v", name, s)
@@ -234,6 +235,6 @@ func suppressions(t *testing.T, d directory.Directory) {
 	if got := strings.Join(list, " "); got != "gone@elsewhere.test later@elsewhere.test" {
 		t.Error(got)
 	}
-	must(t, d.Unsuppress(ctx, Address(t, "GONE@elsewhere.test")))
+	must(t, d.Unsuppress(ctx, mailtest.Address("GONE@elsewhere.test")))
 	wants(t, d.Unsuppress(ctx, gone.Address), directory.ErrNoEntry)
 }

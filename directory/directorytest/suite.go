@@ -13,6 +13,7 @@ import (
 
 	"posthouse/directory"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
 
 // Open makes an empty directory that has the domain configured.test from its configuration and postmaster as its postmaster.
@@ -26,18 +27,8 @@ func Run(t *testing.T, open Open) {
 		"alias targets": aliasTargets, "may send": maySend, "remove": remove, "many at once": manyAtOnce, "domains at once": domainsAtOnce,
 		"app passwords": appPasswords, "scram": scram, "spending": spending, "suppressions": suppressions,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, open(t, Address(t, "root@configured.test"))) })
+		t.Run(name, func(t *testing.T) { test(t, open(t, mailtest.Address("root@configured.test"))) })
 	}
-}
-
-// Address is mail.ParseAddress for addresses known to be right.
-func Address(t testing.TB, s string) mail.Address {
-	t.Helper()
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
 }
 
 var ctx = context.Background()
@@ -62,7 +53,7 @@ func authenticated(d directory.Directory, name, secret string) (directory.Accoun
 
 func add(t testing.TB, d directory.Directory, login string) directory.Account {
 	t.Helper()
-	a, err := d.AddAccount(ctx, Address(t, login), "secret of "+login)
+	a, err := d.AddAccount(ctx, mailtest.Address(login), "secret of "+login)
 	must(t, err)
 	return a
 }
@@ -70,7 +61,7 @@ func add(t testing.TB, d directory.Directory, login string) directory.Account {
 func alias(t testing.TB, d directory.Directory, from string, to ...string) {
 	t.Helper()
 	for _, target := range to {
-		must(t, d.AddAlias(ctx, directory.Alias{Address: Address(t, from), Target: Address(t, target)}))
+		must(t, d.AddAlias(ctx, directory.Alias{Address: mailtest.Address(from), Target: mailtest.Address(target)}))
 	}
 }
 
@@ -102,9 +93,9 @@ func accounts(t *testing.T, d directory.Directory) {
 	if a.ID == "" || a.Login.String() != "alice@configured.test" {
 		t.Errorf("%+v", a)
 	}
-	_, err := d.AddAccount(ctx, Address(t, "ALICE@configured.test"), "x")
+	_, err := d.AddAccount(ctx, mailtest.Address("ALICE@configured.test"), "x")
 	wants(t, err, directory.ErrExists)
-	_, err = d.AddAccount(ctx, Address(t, "alice@elsewhere.test"), "x")
+	_, err = d.AddAccount(ctx, mailtest.Address("alice@elsewhere.test"), "x")
 	wants(t, err, directory.ErrNoDomain)
 	add(t, d, "bob@configured.test")
 	var logins []string
@@ -115,26 +106,26 @@ func accounts(t *testing.T, d directory.Directory) {
 	if !slices.Equal(logins, []string{"alice@configured.test", "bob@configured.test"}) {
 		t.Errorf("%v", logins)
 	}
-	got, err := d.Account(ctx, Address(t, "aLiCe@configured.test"))
+	got, err := d.Account(ctx, mailtest.Address("aLiCe@configured.test"))
 	must(t, err)
 	if got.ID != a.ID {
 		t.Errorf("%+v, want %+v", got, a)
 	}
-	_, err = d.Account(ctx, Address(t, "carol@configured.test"))
+	_, err = d.Account(ctx, mailtest.Address("carol@configured.test"))
 	wants(t, err, directory.ErrNoAccount)
 
 	quota := directory.Quota{Octets: 1 << 40, Messages: 7}
-	must(t, d.SetQuota(ctx, Address(t, "ALICE@configured.test"), quota))
-	wants(t, d.SetQuota(ctx, Address(t, "carol@configured.test"), quota), directory.ErrNoAccount)
-	if got, err := d.Account(ctx, Address(t, "alice@configured.test")); err != nil || got.Quota != quota {
+	must(t, d.SetQuota(ctx, mailtest.Address("ALICE@configured.test"), quota))
+	wants(t, d.SetQuota(ctx, mailtest.Address("carol@configured.test"), quota), directory.ErrNoAccount)
+	if got, err := d.Account(ctx, mailtest.Address("alice@configured.test")); err != nil || got.Quota != quota {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if got, err := d.Resolve(ctx, Address(t, "alice+x@configured.test")); err != nil || got.Quota != quota {
+	if got, err := d.Resolve(ctx, mailtest.Address("alice+x@configured.test")); err != nil || got.Quota != quota {
 		t.Errorf("%+v, %v", got, err)
 	}
 
-	must(t, d.SetSentCopies(ctx, Address(t, "ALICE@configured.test"), directory.SentByServer))
-	wants(t, d.SetSentCopies(ctx, Address(t, "carol@configured.test"), directory.SentByServer), directory.ErrNoAccount)
+	must(t, d.SetSentCopies(ctx, mailtest.Address("ALICE@configured.test"), directory.SentByServer))
+	wants(t, d.SetSentCopies(ctx, mailtest.Address("carol@configured.test"), directory.SentByServer), directory.ErrNoAccount)
 	for login, want := range map[string]directory.SentCopies{"alice@configured.test": directory.SentByServer, "bob@configured.test": directory.SentByClient} {
 		if got, err := authenticated(d, login, "secret of "+strings.Replace(login, "alice", "Alice", 1)); err != nil || got.SentCopies != want {
 			t.Errorf("%+v, %v", got, err)
@@ -144,8 +135,8 @@ func accounts(t *testing.T, d directory.Directory) {
 
 func resolve(t *testing.T, d directory.Directory) {
 	alice, root := add(t, d, "alice@configured.test"), add(t, d, "root@configured.test")
-	must(t, d.AddDomain(ctx, directory.Domain{Name: "catch.test", CatchAll: Address(t, "alice@configured.test")}))
-	must(t, d.AddDomain(ctx, directory.Domain{Name: "away.test", CatchAll: Address(t, "all@elsewhere.test")}))
+	must(t, d.AddDomain(ctx, directory.Domain{Name: "catch.test", CatchAll: mailtest.Address("alice@configured.test")}))
+	must(t, d.AddDomain(ctx, directory.Domain{Name: "away.test", CatchAll: mailtest.Address("all@elsewhere.test")}))
 	alias(t, d, "info@configured.test", "alice@configured.test")
 	alias(t, d, "team@configured.test", "info@configured.test", "Bob@elsewhere.test", "root@configured.test")
 	for in, want := range map[string]struct {
@@ -169,7 +160,7 @@ func resolve(t *testing.T, d directory.Directory) {
 		"alice@elsewhere.test":            {err: directory.ErrNotLocal},
 		`"alice' OR 1=1"@configured.test`: {err: directory.ErrNoAddress},
 	} {
-		r, err := d.Resolve(ctx, Address(t, in))
+		r, err := d.Resolve(ctx, mailtest.Address(in))
 		var targets []string
 		for _, a := range r.Targets {
 			targets = append(targets, a.String())
@@ -192,16 +183,16 @@ func aliasLoops(t *testing.T, d directory.Directory) {
 	for in, want := range map[string]error{
 		"a@configured.test": directory.ErrAliasLoop, "gone@configured.test": directory.ErrAliasLoop, "c@configured.test": nil,
 	} {
-		_, err := d.Resolve(ctx, Address(t, in))
+		_, err := d.Resolve(ctx, mailtest.Address(in))
 		wants(t, err, want)
 	}
 	for i := range directory.MaxAliasDepth + 1 {
 		alias(t, d, "deep"+string(rune('a'+i))+"@configured.test", "deep"+string(rune('b'+i))+"@configured.test")
 	}
-	_, err := d.Resolve(ctx, Address(t, "deepa@configured.test"))
+	_, err := d.Resolve(ctx, mailtest.Address("deepa@configured.test"))
 	wants(t, err, directory.ErrAliasLoop)
-	wants(t, d.AddAlias(ctx, directory.Alias{Address: Address(t, "c@configured.test"), Target: Address(t, "C@configured.test")}), directory.ErrExists)
-	wants(t, d.RemoveAlias(ctx, directory.Alias{Address: Address(t, "c@configured.test"), Target: Address(t, "x@y.test")}), directory.ErrNoAddress)
+	wants(t, d.AddAlias(ctx, directory.Alias{Address: mailtest.Address("c@configured.test"), Target: mailtest.Address("C@configured.test")}), directory.ErrExists)
+	wants(t, d.RemoveAlias(ctx, directory.Alias{Address: mailtest.Address("c@configured.test"), Target: mailtest.Address("x@y.test")}), directory.ErrNoAddress)
 }
 
 // A target means what the same address would as a recipient: none of them is lost because a rule other than the first finds it.
@@ -209,7 +200,7 @@ func aliasTargets(t *testing.T, d directory.Directory) {
 	alice := add(t, d, "alice@configured.test")
 	add(t, d, "bob@configured.test")
 	add(t, d, "root@configured.test")
-	must(t, d.AddDomain(ctx, directory.Domain{Name: "catch.test", CatchAll: Address(t, "Bob@configured.test")}))
+	must(t, d.AddDomain(ctx, directory.Domain{Name: "catch.test", CatchAll: mailtest.Address("Bob@configured.test")}))
 	alias(t, d, "info@configured.test", "bob@configured.test")
 	alias(t, d, "lists@configured.test", "alice+lists@configured.test")
 	alias(t, d, "both@configured.test", "root@configured.test", "info+x@configured.test")
@@ -220,17 +211,17 @@ func aliasTargets(t *testing.T, d directory.Directory) {
 		"lists": "[alice@configured.test]", "both": "[root@configured.test bob@configured.test]", "duty": "[root@configured.test]",
 		"any": "[bob@configured.test]", "round": "[bob@configured.test]",
 	} {
-		r, err := d.Resolve(ctx, Address(t, in+"@configured.test"))
+		r, err := d.Resolve(ctx, mailtest.Address(in+"@configured.test"))
 		if got := fmt.Sprint(r.Targets); got != want || err != nil {
 			t.Errorf("%s: %s, %v; want %s", in, got, err, want)
 		}
 	}
 	must(t, d.SetDisabled(ctx, alice.Login, time.Unix(1, 0)))
 	alias(t, d, "off@catch.test", "alice@configured.test")
-	_, err := d.Resolve(ctx, Address(t, "off@catch.test"))
+	_, err := d.Resolve(ctx, mailtest.Address("off@catch.test"))
 	wants(t, err, directory.ErrAliasLoop)
-	wants(t, d.AddAlias(ctx, directory.Alias{Address: Address(t, "info@configured.test")}), mail.ErrAddress)
-	wants(t, d.AddAlias(ctx, directory.Alias{Address: Address(t, "Bob@configured.test"), Target: alice.Login}), directory.ErrExists)
+	wants(t, d.AddAlias(ctx, directory.Alias{Address: mailtest.Address("info@configured.test")}), mail.ErrAddress)
+	wants(t, d.AddAlias(ctx, directory.Alias{Address: mailtest.Address("Bob@configured.test"), Target: alice.Login}), directory.ErrExists)
 }
 
 func authenticate(t *testing.T, d directory.Directory) {
@@ -266,7 +257,7 @@ func authenticate(t *testing.T, d directory.Directory) {
 	must(t, d.SetDisabled(ctx, alice.Login, time.Time{}))
 	_, err = authenticated(d, "alice@configured.test", "new")
 	must(t, err)
-	wants(t, d.SetPassword(ctx, Address(t, "nobody@configured.test"), "x"), directory.ErrNoAccount)
+	wants(t, d.SetPassword(ctx, mailtest.Address("nobody@configured.test"), "x"), directory.ErrNoAccount)
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
 	if _, err := d.Authenticate(gone, directory.Login{Name: bob.Login.String(), Password: "unproven"}); err == nil || errors.Is(err, directory.ErrCredentials) {
@@ -288,7 +279,7 @@ func maySend(t *testing.T, d directory.Directory) {
 			if who != id || who == "" {
 				want = directory.ErrNotOwner
 			}
-			if err := d.MaySend(ctx, who, Address(t, address)); !errors.Is(err, want) {
+			if err := d.MaySend(ctx, who, mailtest.Address(address)); !errors.Is(err, want) {
 				t.Errorf("%q as %s: %v, want %v", who, address, err, want)
 			}
 		}
@@ -304,7 +295,7 @@ func remove(t *testing.T, d directory.Directory) {
 		t.Errorf("%+v", got)
 	}
 	for _, a := range []string{"alice@configured.test", "info@configured.test"} {
-		_, err := d.Resolve(ctx, Address(t, a))
+		_, err := d.Resolve(ctx, mailtest.Address(a))
 		wants(t, err, directory.ErrNoAddress)
 	}
 	_, err = authenticated(d, "alice@configured.test", "secret of alice@configured.test")
@@ -321,7 +312,7 @@ func manyAtOnce(t *testing.T, d directory.Directory) {
 	for i := range 8 {
 		login := "user" + string(rune('a'+i)) + "@configured.test"
 		wg.Go(func() {
-			a, err := d.AddAccount(ctx, Address(t, login), login)
+			a, err := d.AddAccount(ctx, mailtest.Address(login), login)
 			if err != nil {
 				t.Error(err)
 				return

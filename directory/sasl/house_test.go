@@ -2,22 +2,18 @@ package sasl
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"math/big"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"posthouse/crypto/password"
 	"posthouse/directory"
-	"posthouse/mail"
+	"posthouse/directory/directorytest"
+	"posthouse/internal/testkit"
+	"posthouse/mail/mailtest"
 )
 
 var (
@@ -26,66 +22,18 @@ var (
 	stranger = netip.MustParseAddr("198.51.100.1")
 )
 
-func mustParse(t testing.TB, s string) mail.Address {
-	t.Helper()
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
 // open is a directory with bob, ж and gone, who is disabled; passwords are "posthouse".
 func open(t testing.TB) *directory.SQLite {
 	t.Helper()
-	d, err := directory.Open(filepath.Join(t.TempDir(), "directory.db"), directory.Options{
-		Domains: []directory.Domain{{Name: "south.test"}}, Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096},
-		SCRAM: []password.Hash{password.SHA256, password.SHA1},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	for _, name := range []string{"bob", "ж", "gone", "a,b=c"} {
-		text := name + "@south.test"
-		if name == "a,b=c" {
-			text = `"a,b=c"@south.test`
-		}
-		if _, err := d.AddAccount(ctx, mustParse(t, text), "posthouse"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := d.SetDisabled(ctx, mustParse(t, "gone@south.test"), time.Unix(1, 0)); err != nil {
+	d := directorytest.House(t, "bob", "ж", "gone", `"a,b=c"`)
+	if err := d.SetDisabled(ctx, mailtest.Address("gone@south.test"), time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-// certify makes a certificate that signs itself.
-func certify(t testing.TB, change func(*x509.Certificate)) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"mail.south.test"},
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	change(template)
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+func serverCertificate() tls.Certificate {
+	return testkit.Certificate(x509.Certificate{DNSNames: []string{"mail.south.test"}})
 }
 
 // ends are what the two ends of a connection know of it.

@@ -18,6 +18,8 @@ import (
 	"posthouse/directory"
 	"posthouse/directory/oidc"
 	"posthouse/directory/oidc/oidctest"
+	"posthouse/internal/testkit"
+	"posthouse/mail/mailtest"
 )
 
 func TestPlainAndLogin(t *testing.T) {
@@ -101,7 +103,7 @@ func TestNothingAfterTheEnd(t *testing.T) {
 }
 
 func TestOffered(t *testing.T) {
-	server, person := certify(t, func(*x509.Certificate) {}), certify(t, func(c *x509.Certificate) { c.EmailAddresses = []string{"bob@south.test"} })
+	server, person := serverCertificate(), testkit.Certificate(x509.Certificate{EmailAddresses: []string{"bob@south.test"}})
 	people := x509.NewCertPool()
 	people.AddCert(person.Leaf)
 	conf := &tls.Config{Certificates: []tls.Certificate{server}, ClientCAs: people, ClientAuth: tls.VerifyClientCertIfGiven}
@@ -125,7 +127,7 @@ func TestOffered(t *testing.T) {
 }
 
 func TestExternal(t *testing.T) {
-	server := certify(t, func(*x509.Certificate) {})
+	server := serverCertificate()
 	for name, c := range map[string]struct {
 		addresses []string
 		as        []byte
@@ -138,7 +140,7 @@ func TestExternal(t *testing.T) {
 		"unknown":     {[]string{"bob@elsewhere.test"}, []byte{}, directory.ErrCredentials},
 		"disabled":    {[]string{"gone@south.test"}, []byte{}, directory.ErrDisabled},
 	} {
-		person := certify(t, func(x *x509.Certificate) { x.EmailAddresses = c.addresses })
+		person := testkit.Certificate(x509.Certificate{EmailAddresses: c.addresses})
 		people := x509.NewCertPool()
 		people.AddCert(person.Leaf)
 		a := New(Options{Directory: open(t)})
@@ -337,7 +339,7 @@ func TestTroubleIsNoGuess(t *testing.T) {
 func TestConfirm(t *testing.T) {
 	d := open(t)
 	a := New(Options{Directory: d})
-	bob := mustParse(t, "bob@south.test")
+	bob := mailtest.Address("bob@south.test")
 	app, err := d.AddAppPassword(ctx, bob, directory.AppPassword{Scope: directory.ScopeSMTP})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 
 	"posthouse/directory"
 	"posthouse/directory/oidc"
+	"posthouse/mail/mailtest"
 )
 
 // talk has somebody else's client talk to us.
@@ -51,7 +52,7 @@ func newClient(t testing.TB, mechanism, name, secret, as string) *xdg.Client {
 func TestSCRAM(t *testing.T) {
 	d := open(t)
 	a := New(Options{Directory: d, SHA1: true})
-	app, err := d.AddAppPassword(ctx, mustParse(t, "bob@south.test"), directory.AppPassword{Scope: directory.ScopeIMAP})
+	app, err := d.AddAppPassword(ctx, mailtest.Address("bob@south.test"), directory.AppPassword{Scope: directory.ScopeIMAP})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +88,7 @@ func TestSCRAM(t *testing.T) {
 
 // Channel bindings: both kinds under both versions of TLS, and what an attacker in between would see.
 func TestBinding(t *testing.T) {
-	cert := certify(t, func(*x509.Certificate) {})
+	cert := serverCertificate()
 	a := New(Options{Directory: open(t), SHA1: true, Certificate: func(name string) *x509.Certificate {
 		if name != "mail.south.test" {
 			return nil
@@ -98,7 +99,7 @@ func TestBinding(t *testing.T) {
 		conf := &tls.Config{InsecureSkipVerify: true, ServerName: "mail.south.test", MaxVersion: version}
 		server := &tls.Config{Certificates: []tls.Certificate{cert}}
 		state := connect(t, conf, server)
-		other := connect(t, conf, &tls.Config{Certificates: []tls.Certificate{certify(t, func(*x509.Certificate) {})}})
+		other := connect(t, conf, &tls.Config{Certificates: []tls.Certificate{serverCertificate()}})
 		ch := Channel{TLS: &state.server, Client: home}
 		for kind, bind := range map[string]func(*tls.ConnectionState) (xdg.ChannelBinding, error){
 			"exporter": xdg.NewTLSExporterBinding, "end point": xdg.NewTLSServerEndpointBinding,

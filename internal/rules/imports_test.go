@@ -42,6 +42,8 @@ func allowed() map[string]string {
 		"mail/mime": "",
 		"mail/dsn":  "mail mail/smtp",
 
+		"mail/mailtest": "mail",
+
 		// plumbing that knows no mail
 		"internal":            "",
 		"internal/transcript": "",

@@ -16,34 +16,26 @@ import (
 	"time"
 
 	phmail "posthouse/mail"
+	"posthouse/mail/mailtest"
 	"posthouse/mail/smtp"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func address(t testing.TB, s string) phmail.Address {
-	t.Helper()
-	a, err := phmail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
 // report is a bounce on a small message; change makes another of it.
 func report(t testing.TB, change func(*Report)) *Report {
 	r := &Report{
 		Hostname:   "mail.north.test",
-		Postmaster: address(t, "postmaster@north.test"),
+		Postmaster: mailtest.Address("postmaster@north.test"),
 		Original: phmail.Envelope{
-			From:      address(t, "alice@north.test"),
+			From:      mailtest.Address("alice@north.test"),
 			EnvID:     "QQ314159",
 			MessageID: "1@north.test",
 			Received:  time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC),
 			Origin:    phmail.Origin{HELO: "client.north.test"},
 		},
 		Recipients: []Recipient{{
-			Recipient:   phmail.Recipient{Address: address(t, "nobody@south.test"), Original: "rfc822;Nobody@south.test"},
+			Recipient:   phmail.Recipient{Address: mailtest.Address("nobody@south.test"), Original: "rfc822;Nobody@south.test"},
 			Action:      Failed,
 			Status:      smtp.Enhanced{5, 1, 1},
 			RemoteMTA:   "mail.south.test",
@@ -133,8 +125,8 @@ func TestGolden(t *testing.T) {
 		},
 		"utf8": func(r *Report) {
 			r.Original.UTF8 = true
-			r.Original.From = address(t, "ジョー@north.test")
-			r.Recipients[0].Recipient = phmail.Recipient{Address: address(t, "用户@south.test"), Original: "utf-8;用户@south.test"}
+			r.Original.From = mailtest.Address("ジョー@north.test")
+			r.Recipients[0].Recipient = phmail.Recipient{Address: mailtest.Address("用户@south.test"), Original: "utf-8;用户@south.test"}
 			r.Content = strings.NewReader("Subject: 你好\r\n\r\nThe body.\r\n")
 			r.Original.Return = phmail.ReturnHeaders
 		},
@@ -163,7 +155,7 @@ func TestGolden(t *testing.T) {
 func TestReadBack(t *testing.T) {
 	r := report(t, func(r *Report) {
 		r.Recipients = append(r.Recipients, Recipient{
-			Recipient: phmail.Recipient{Address: address(t, "bob@south.test")}, Action: Relayed, Status: smtp.Enhanced{2, 0, 0},
+			Recipient: phmail.Recipient{Address: mailtest.Address("bob@south.test")}, Action: Relayed, Status: smtp.Enhanced{2, 0, 0},
 		})
 	})
 	p := parse(t, compose(t, r))
@@ -216,7 +208,7 @@ func TestAskedFor(t *testing.T) {
 
 func TestEnvelope(t *testing.T) {
 	env := report(t, nil).Envelope()
-	if !env.From.IsNull() || len(env.To) != 1 || env.To[0].Address != address(t, "alice@north.test") || env.To[0].Notify != phmail.NotifyNever {
+	if !env.From.IsNull() || len(env.To) != 1 || env.To[0].Address != mailtest.Address("alice@north.test") || env.To[0].Notify != phmail.NotifyNever {
 		t.Errorf("%+v", env)
 	}
 }
@@ -328,7 +320,7 @@ func TestRequiredTLS(t *testing.T) {
 
 // TestAddressInASCII: RFC 6533 §3. The address of a recipient in UTF-8 stands in a notice that is not, in its other form.
 func TestAddressInASCII(t *testing.T) {
-	text := compose(t, report(t, func(r *Report) { r.Recipients[0].Address = address(t, "\u0436@south.test") }))
+	text := compose(t, report(t, func(r *Report) { r.Recipients[0].Address = mailtest.Address("\u0436@south.test") }))
 	if want := `Final-Recipient: utf-8; \x{436}@south.test`; !strings.Contains(text, want) {
 		t.Errorf("no %s in\n%s", want, text)
 	}

@@ -9,17 +9,10 @@ import (
 	"time"
 
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
 
 const all = ^Extensions(0)
-
-func address(t testing.TB, s string) mail.Address {
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
 
 func TestCutVerb(t *testing.T) {
 	for in, want := range map[string][2]string{
@@ -43,20 +36,20 @@ func TestCutVerb(t *testing.T) {
 }
 
 func TestParseMail(t *testing.T) {
-	alice := address(t, "alice@north.test")
+	alice := mailtest.Address("alice@north.test")
 	for in, want := range map[string]Mail{
 		"FROM:<>":                                     {},
 		"from:<alice@north.test>":                     {From: alice},
 		"FROM: <alice@north.test>":                    {From: alice},
 		"FROM:<@a.test,@b.test:alice@north.test>":     {From: alice},
 		`FROM:<"alice"@north.test>`:                   {From: alice},
-		`FROM:<"a>b c\""@north.test> SIZE=1`:          {From: address(t, `"a>b c\""@north.test`), Size: 1},
+		`FROM:<"a>b c\""@north.test> SIZE=1`:          {From: mailtest.Address(`"a>b c\""@north.test`), Size: 1},
 		"FROM:<> SIZE=1000  BODY=8bitmime":            {Size: 1000, Body: mail.Body8BitMIME},
 		"FROM:<> BODY=7BIT":                           {},
 		"FROM:<> body=BinaryMIME":                     {Body: mail.BodyBinaryMIME},
 		"FROM:<> SIZE=99999999999999999999":           {Size: math.MaxInt64},
 		"FROM:<> SMTPUTF8":                            {UTF8: true},
-		"FROM:<ж@пример.test> SMTPUTF8":               {From: address(t, "ж@пример.test"), UTF8: true},
+		"FROM:<ж@пример.test> SMTPUTF8":               {From: mailtest.Address("ж@пример.test"), UTF8: true},
 		"FROM:<> AUTH=<>":                             {Auth: "<>"},
 		"FROM:<> AUTH=a+2Bb@north.test":               {Auth: "a+b@north.test"},
 		"FROM:<> RET=HDRS ENVID=QQ+2B314159":          {Return: mail.ReturnHeaders, EnvID: "QQ+314159"},
@@ -71,7 +64,7 @@ func TestParseMail(t *testing.T) {
 		"FROM:<> MT-PRIORITY=-9":                      {Priority: -9},
 		"FROM:<> mt-priority=4":                       {Priority: 4},
 		"FROM:<> MT-PRIORITY=0":                       {},
-		"FROM:<a@[192.0.2.1]>":                        {From: address(t, "a@[192.0.2.1]")},
+		"FROM:<a@[192.0.2.1]>":                        {From: mailtest.Address("a@[192.0.2.1]")},
 		"FROM:<> ENVID=" + strings.Repeat("x", 100):   {EnvID: strings.Repeat("x", 100)},
 	} {
 		got, err := ParseMail([]byte(in), all)
@@ -172,7 +165,7 @@ func TestParametersNeedTheirExtension(t *testing.T) {
 }
 
 func TestParseRcpt(t *testing.T) {
-	bob, postmaster := address(t, "bob@south.test"), address(t, "postmaster@mail.south.test")
+	bob, postmaster := mailtest.Address("bob@south.test"), mailtest.Address("postmaster@mail.south.test")
 	for in, want := range map[string]Rcpt{
 		"TO:<bob@south.test>":                        {To: bob},
 		"to: <@a.test:bob@south.test>":               {To: bob},
@@ -220,7 +213,7 @@ func TestParseRcpt(t *testing.T) {
 }
 
 func TestAppendOnlyWhatIsOffered(t *testing.T) {
-	m := Mail{From: address(t, "a@b.test"), Size: 7, Body: mail.Body8BitMIME, UTF8: true, Auth: "a@b.test", Return: mail.ReturnFull, EnvID: "x y"}
+	m := Mail{From: mailtest.Address("a@b.test"), Size: 7, Body: mail.Body8BitMIME, UTF8: true, Auth: "a@b.test", Return: mail.ReturnFull, EnvID: "x y"}
 	if got, want := string(m.Append(nil, 0)), "FROM:<a@b.test>"; got != want {
 		t.Errorf("%q", got)
 	}
@@ -228,7 +221,7 @@ func TestAppendOnlyWhatIsOffered(t *testing.T) {
 	if got := string(m.Append(nil, all)); got != want {
 		t.Errorf("%q", got)
 	}
-	r := Rcpt{To: address(t, "a@b.test"), Notify: mail.NotifySuccess | mail.NotifyFailure, Original: "utf-8;ж+@c"}
+	r := Rcpt{To: mailtest.Address("a@b.test"), Notify: mail.NotifySuccess | mail.NotifyFailure, Original: "utf-8;ж+@c"}
 	if got, want := string(r.Append(nil, DSN)), `TO:<a@b.test> NOTIFY=SUCCESS,FAILURE ORCPT=utf-8;\x{436}\x{2B}@c`; got != want {
 		t.Errorf("%q", got)
 	}
@@ -301,7 +294,7 @@ func FuzzParseRcpt(f *testing.F) {
 	for _, s := range []string{"TO:<postmaster>", "TO:<a@b> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2Bb@c", `TO:<a@b> ORCPT=utf-8;\x{436}ж@c`} {
 		f.Add([]byte(s))
 	}
-	postmaster := address(f, "postmaster@mail.south.test")
+	postmaster := mailtest.Address("postmaster@mail.south.test")
 	f.Fuzz(func(t *testing.T, in []byte) {
 		r, err := ParseRcpt(in, all, postmaster)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"posthouse/internal/dns"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 )
 
 func TestCheck(t *testing.T) {
@@ -20,10 +21,7 @@ mail.north.test. A   192.0.2.1
 	if err != nil {
 		t.Fatal(err)
 	}
-	alice, err := mail.ParseAddress("alice@North.test")
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mailtest.Address("alice@North.test")
 	for _, c := range []struct {
 		ip   string
 		from mail.Address

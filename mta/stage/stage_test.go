@@ -18,26 +18,16 @@ import (
 	"posthouse/directory"
 	"posthouse/internal/dns"
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 	"posthouse/mail/mime"
 )
-
-func address(t testing.TB, s string) mail.Address {
-	if s == "" {
-		return mail.Address{}
-	}
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
 
 // message is one as a session hands it over.
 func message(t testing.TB, from, content string) *Message {
 	content = strings.ReplaceAll(content, "\n", "\r\n")
 	m := &Message{
 		Envelope: &mail.Envelope{
-			From:   address(t, from),
+			From:   mailtest.Address(from),
 			Origin: mail.Origin{Account: "bob"},
 		},
 		Client:  &Client{Remote: netip.MustParseAddrPort("192.0.2.1:1000"), HELO: "client.test"},
