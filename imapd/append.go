@@ -71,18 +71,18 @@ func (p *parser) lastAppended(m *appended) error {
 
 // run looks whether each message can be taken before it asks for it, and reads it straight into the store.
 func (c *appendCommand) run(ctx context.Context, s *session) (reply, error) {
-	box, err := s.destination(ctx, c.name)
+	to, err := s.destination(ctx, c.name)
 	if err != nil {
 		return reply{}, err
 	}
-	adds, err := c.stage(ctx, s, box)
+	adds, err := c.stage(ctx, s, &to)
 	var applied mailbox.Applied
 	if err == nil {
-		applied, err = s.account.Apply(ctx, append(adds, s.within())...)
+		applied, err = to.account.Apply(ctx, append(adds, to.within())...)
 	}
 	if err != nil {
 		for _, a := range adds {
-			s.account.Discard(a.(mailbox.Add).Blob) //nolint:forcetypeassert // they are nothing else
+			to.account.Discard(a.(mailbox.Add).Blob) //nolint:forcetypeassert // they are nothing else
 		}
 		return reply{}, err
 	}
@@ -94,13 +94,13 @@ func (c *appendCommand) run(ctx context.Context, s *session) (reply, error) {
 }
 
 // stage reads all messages. Those that were read are given back with an error, too.
-func (c *appendCommand) stage(ctx context.Context, s *session, box mailbox.Box) (adds []mailbox.Mutation, err error) {
+func (c *appendCommand) stage(ctx context.Context, s *session, to *place) (adds []mailbox.Mutation, err error) {
 	m, more := &c.first, true // not a copy: the decoder knows its literal
 	for more {
 		if len(adds) >= maxAppends {
 			return adds, errTooMany
 		}
-		add, err := m.stage(ctx, s, box)
+		add, err := m.stage(ctx, s, to)
 		if err != nil {
 			return adds, err
 		}
@@ -113,17 +113,17 @@ func (c *appendCommand) stage(ctx context.Context, s *session, box mailbox.Box) 
 }
 
 // stage reads a message.
-func (m *appended) stage(ctx context.Context, s *session, box mailbox.Box) (add mailbox.Add, err error) {
+func (m *appended) stage(ctx context.Context, s *session, to *place) (add mailbox.Add, err error) {
 	if m.body.Size > s.server.opts.Limits.MessageSize {
 		return add, errTooBig
 	}
 	body, twin := io.Reader(&m.body), (*mime.Twin)(nil)
-	if box.Special == mailbox.Sent { // the server may have filed the same message itself
+	if to.Special == mailbox.Sent { // the server may have filed the same message itself
 		twin = mime.NewTwin()
 		body = io.TeeReader(body, twin)
 	}
-	add = mailbox.Add{Box: box.ID, Marks: m.marks, Internal: m.internal}
-	if add.Blob, err = s.account.Stage(ctx, body); err != nil {
+	add = mailbox.Add{Box: to.ID, Marks: m.marks, Internal: m.internal}
+	if add.Blob, err = to.account.Stage(ctx, body); err != nil {
 		return add, err
 	}
 	if twin != nil {
@@ -136,7 +136,7 @@ func (m *appended) stage(ctx context.Context, s *session, box mailbox.Box) (add 
 		err = errNUL
 	}
 	if err != nil {
-		s.account.Discard(add.Blob)
+		to.account.Discard(add.Blob)
 	}
 	return add, err
 }

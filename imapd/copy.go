@@ -53,7 +53,7 @@ func (c *copyCommand) run(ctx context.Context, s *session) (reply, error) {
 	if c.move {
 		change = mailbox.Move{From: s.view.box, UIDs: uids, To: to.ID}
 	}
-	applied, err := s.account.Apply(ctx, change, s.within())
+	applied, err := to.account.Apply(ctx, change, to.within())
 	if err != nil {
 		return reply{}, err
 	}

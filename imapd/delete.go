@@ -18,14 +18,14 @@ func parseDelete(p *parser) (runner, error) {
 
 // run deselects the mailbox if it is the selected one; sessions of others end when they look for changes.
 func (c *deleteCommand) run(ctx context.Context, s *session) (reply, error) {
-	box, err := s.box(ctx, c.name)
+	at, err := s.place(ctx, c.name)
 	if err != nil {
 		return reply{}, err
 	}
-	if _, err := s.account.Apply(ctx, mailbox.DeleteBox{Name: box.Name}); err != nil {
+	if _, err := at.account.Apply(ctx, mailbox.DeleteBox{Name: at.Name}); err != nil {
 		return reply{}, err
 	}
-	if s.view != nil && s.view.box == box.ID {
+	if s.view != nil && s.view.box == at.ID {
 		s.view = nil
 		return reply{}, s.write(s.dialect.appendClosed)
 	}

@@ -49,7 +49,7 @@ func (c *expungeCommand) run(ctx context.Context, s *session) (reply, error) {
 		}
 		uids = s.view.uids(sel)
 	}
-	applied, err := s.expunge(ctx, s.view, uids)
+	applied, err := s.view.expunge(ctx, uids)
 	if err != nil || applied.Results == nil || len(applied.Results[0].Source) == 0 {
 		return reply{}, err
 	}
@@ -64,11 +64,11 @@ func (s *session) highest(applied mailbox.Applied) reply {
 	return done("HIGHESTMODSEQ " + strconv.FormatInt(int64(applied.ModSeq), 10))
 }
 
-func (s *session) expunge(ctx context.Context, v *view, uids mailbox.UIDSet) (applied mailbox.Applied, err error) {
+func (v *view) expunge(ctx context.Context, uids mailbox.UIDSet) (applied mailbox.Applied, err error) {
 	if len(uids) == 0 {
 		return applied, nil
 	}
-	return s.account.Apply(ctx, mailbox.Expunge{Box: v.box, UIDs: uids})
+	return v.account.Apply(ctx, mailbox.Expunge{Box: v.box, UIDs: uids})
 }
 
 // runClose expunges without telling, and deselects: RFC 9051 §6.4.1.
@@ -78,7 +78,7 @@ func runClose(ctx context.Context, s *session) (reply, error) {
 	if v.readOnly {
 		return reply{}, nil
 	}
-	_, err := s.expunge(ctx, v, mailbox.AllUIDs())
+	_, err := v.expunge(ctx, mailbox.AllUIDs())
 	if errors.Is(err, mailbox.ErrNoBox) { // It has no NO; and there is nothing left to expunge.
 		err = nil
 	}

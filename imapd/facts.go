@@ -16,11 +16,11 @@ type known struct {
 
 // facts yields the messages of a selection with what is known of them. Those whose content is gone, since they were expunged
 // meanwhile, are yielded without facts; so are all if nothing is wanted.
-func (s *session) facts(ctx context.Context, want mailbox.FactSet, sel selection) iter.Seq2[known, error] {
-	at := s.view.walk(sel)
+func (v *view) facts(ctx context.Context, want mailbox.FactSet, sel selection) iter.Seq2[known, error] {
+	at := v.walk(sel)
 	return func(yield func(known, error) bool) {
 		if want != 0 {
-			for facts, err := range s.account.Facts(ctx, want, blobs(at)) {
+			for facts, err := range v.account.Facts(ctx, want, blobs(at)) {
 				if err != nil {
 					yield(known{}, err)
 					return

@@ -256,7 +256,7 @@ func (s *session) markSeen(ctx context.Context, sel selection) (mailbox.UIDSet, 
 		return nil, nil
 	}
 	change := flagChange{uids: unseen, op: mailbox.AddFlags, marks: mailbox.Marks{System: mailbox.Seen}}
-	if _, err := s.account.Apply(ctx, change.mutation(s.view.box)); err != nil {
+	if _, err := s.view.account.Apply(ctx, change.mutation(s.view.box)); err != nil {
 		return nil, err
 	}
 	return unseen, s.sync(ctx, telling{silent: &change}) // No position changes: no EXPUNGE is told now.
@@ -276,7 +276,7 @@ type fetching struct {
 }
 
 func (f *fetching) all(ctx context.Context, sel selection) error {
-	for k, err := range f.s.facts(ctx, f.want, sel) {
+	for k, err := range f.s.view.facts(ctx, f.want, sel) {
 		if err == nil {
 			err = f.message(ctx, k)
 		}
@@ -317,7 +317,7 @@ func (f *fetching) message(ctx context.Context, k known) error {
 
 // stream writes what needs the octets of the message whose answer begins at begin. If it is gone, nothing of it is written.
 func (f *fetching) stream(ctx context.Context, b []byte, begin int) error {
-	content, err := f.s.account.Open(ctx, f.target.message.Blob)
+	content, err := f.s.view.account.Open(ctx, f.target.message.Blob)
 	if errors.Is(err, mailbox.ErrNoBlob) {
 		f.missing = true
 		return f.s.out.Advance(b[:begin])
@@ -326,7 +326,7 @@ func (f *fetching) stream(ctx context.Context, b []byte, begin int) error {
 		return err
 	}
 	defer content.Close() //nolint:errcheck // it was only read
-	m := &opened{content, f.s.account, f.target.message.Blob}
+	m := &opened{content, f.s.view.account, f.target.message.Blob}
 	for _, item := range f.pending {
 		if err := item.prepare(ctx, m); err != nil {
 			return err

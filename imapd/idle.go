@@ -85,7 +85,7 @@ func (s *session) changes(ctx context.Context) (<-chan mailbox.ModSeq, error) {
 	if s.view == nil {
 		return nil, nil
 	}
-	return s.account.Watch(ctx)
+	return s.view.account.Watch(ctx)
 }
 
 // tellNow sends what has changed, and a line after it.

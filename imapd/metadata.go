@@ -59,12 +59,11 @@ func (c *listCommand) tellEntries(ctx context.Context, s *session, box *mailbox.
 }
 
 // annotated is what a mailbox's name in these commands means: a mailbox, or with none the account itself.
-func (s *session) annotated(ctx context.Context, raw string) (mailbox.BoxID, error) {
+func (s *session) annotated(ctx context.Context, raw string) (place, error) {
 	if raw == "" {
-		return 0, nil
+		return place{account: s.account}, nil
 	}
-	box, err := s.box(ctx, raw)
-	return box.ID, err
+	return s.place(ctx, raw)
 }
 
 // entry decodes the name of an entry: RFC 5464 §3.2.
@@ -142,11 +141,11 @@ func (p *parser) metadataOption(c *getMetadata) bool {
 }
 
 func (c *getMetadata) run(ctx context.Context, s *session) (reply, error) {
-	box, err := s.annotated(ctx, c.box)
+	at, err := s.annotated(ctx, c.box)
 	if err != nil {
 		return reply{}, err
 	}
-	all, err := s.account.Annotations(ctx, box, 0)
+	all, err := at.account.Annotations(ctx, at.ID, 0)
 	if err != nil {
 		return reply{}, err
 	}
@@ -237,7 +236,7 @@ func (p *parser) entryValue(c *setMetadata) bool {
 }
 
 func (c *setMetadata) run(ctx context.Context, s *session) (reply, error) {
-	box, err := s.annotated(ctx, c.box)
+	at, err := s.annotated(ctx, c.box)
 	if err != nil {
 		return reply{}, err
 	}
@@ -246,9 +245,9 @@ func (c *setMetadata) run(ctx context.Context, s *session) (reply, error) {
 		if len(c.values[i]) > mailbox.MaxAnnotation {
 			return reply{}, errLongValue
 		}
-		changes[i] = mailbox.SetAnnotation{Box: box, Entry: entry, Value: c.values[i]}
+		changes[i] = mailbox.SetAnnotation{Box: at.ID, Entry: entry, Value: c.values[i]}
 	}
-	applied, err := s.account.Apply(ctx, changes...)
+	applied, err := at.account.Apply(ctx, changes...)
 	switch {
 	case errors.Is(err, mailbox.ErrLimit):
 		return reply{}, errManyEntries

@@ -108,7 +108,7 @@ func (r *resync) settled(v *view) mailbox.UIDSet {
 // tellVanished tells which of the UIDs left the mailbox after a mod-sequence; if expunges that old are forgotten, all that are not there
 // (RFC 7162 §3.2.6).
 func (s *session) tellVanished(ctx context.Context, since mailbox.ModSeq, of mailbox.UIDSet) error {
-	gone, complete, err := s.account.Vanished(ctx, s.view.box, since)
+	gone, complete, err := s.view.account.Vanished(ctx, s.view.box, since)
 	if err != nil {
 		return err
 	}

@@ -93,6 +93,3 @@ func (s *session) tellQuota(ctx context.Context) error {
 		return append(b, ")\r\n"...)
 	})
 }
-
-// within is what refuses a change that is too much for the account.
-func (s *session) within() mailbox.Within { return mailbox.Within(s.who.Quota) }

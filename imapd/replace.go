@@ -49,11 +49,11 @@ func (c *replaceCommand) run(ctx context.Context, s *session) (reply, error) {
 	if old == nil {
 		return reply{}, errGone
 	}
-	box, err := s.destination(ctx, c.to)
+	to, err := s.destination(ctx, c.to)
 	if err != nil {
 		return reply{}, err
 	}
-	add, err := c.message.stage(ctx, s, box)
+	add, err := c.message.stage(ctx, s, &to)
 	if err != nil {
 		return reply{}, err
 	}
@@ -61,11 +61,11 @@ func (c *replaceCommand) run(ctx context.Context, s *session) (reply, error) {
 	err = c.end(&c.message)
 	var applied mailbox.Applied
 	if err == nil {
-		applied, err = s.account.Apply(ctx, add,
-			mailbox.SetFlags{Box: s.view.box, UIDs: old, Marks: mailbox.Marks{System: mailbox.Deleted}}, mailbox.Expunge{Box: s.view.box, UIDs: old}, s.within())
+		applied, err = to.account.Apply(ctx, add,
+			mailbox.SetFlags{Box: s.view.box, UIDs: old, Marks: mailbox.Marks{System: mailbox.Deleted}}, mailbox.Expunge{Box: s.view.box, UIDs: old}, to.within())
 	}
 	if err != nil {
-		s.account.Discard(add.Blob)
+		to.account.Discard(add.Blob)
 		return reply{}, err
 	}
 	r := applied.Results[0]

@@ -138,7 +138,7 @@ func (c *searchCommand) find(ctx context.Context, s *session) (found selection, 
 		err = s.learnModSeqs()
 	}
 	if err == nil {
-		found, err = c.program.run(ctx, s)
+		found, err = c.program.run(ctx, s.view)
 	}
 	if err != nil && s.view != nil {
 		c.save(s, nil)
@@ -255,21 +255,21 @@ type program struct {
 }
 
 // run finds the messages, looking at what is near first: at the view, then at facts, then at bodies.
-func (g *program) run(ctx context.Context, s *session) (selection, error) {
+func (g *program) run(ctx context.Context, v *view) (selection, error) {
 	for _, f := range g.prepare {
-		if err := f(s.view); err != nil {
+		if err := f(v); err != nil {
 			return nil, err
 		}
 	}
 	r := found{matches: g.matches}
-	for k, err := range s.facts(ctx, 0, s.view.everything()) {
+	for k, err := range v.facts(ctx, 0, v.everything()) {
 		if err != nil {
 			return nil, err
 		}
 		r.judge(candidate{pos: k.pos, message: k.message})
 	}
 	if g.want != 0 {
-		for k, err := range s.facts(ctx, g.want, r.again()) {
+		for k, err := range v.facts(ctx, g.want, r.again()) {
 			if err != nil {
 				return nil, err
 			}
@@ -279,14 +279,14 @@ func (g *program) run(ctx context.Context, s *session) (selection, error) {
 		}
 	}
 	scan := newScanner(g.needles)
-	for k, err := range s.facts(ctx, mailbox.WantParts, r.again()) {
+	for k, err := range v.facts(ctx, mailbox.WantParts, r.again()) {
 		if err != nil {
 			return nil, err
 		}
 		if k.Facts == nil {
 			continue
 		}
-		c, err := scan.read(ctx, s.account, k)
+		c, err := scan.read(ctx, v.account, k)
 		if err != nil {
 			return nil, err
 		}

@@ -44,21 +44,18 @@ func (c *selectCommand) run(ctx context.Context, s *session) (reply, error) {
 	if c.resync != nil && !s.client.vanished { // RFC 7162 §3.2.5
 		return reply{}, errQResync
 	}
-	name, err := s.dialect.name(c.name)
+	at, err := s.place(ctx, c.name)
 	if err != nil {
 		return reply{}, err
 	}
-	box, err := s.account.Box(ctx, name)
+	now, err := at.account.Snapshot(ctx, at.ID)
 	if err != nil {
 		return reply{}, err
 	}
-	now, err := s.account.Snapshot(ctx, box.ID)
-	if err != nil {
-		return reply{}, err
-	}
-	s.view = newView(now, c.readOnly, &s.client)
+	s.view = newView(at.account, now, &s.client)
+	s.view.readOnly = c.readOnly
 	s.client.modSeqs = s.client.modSeqs || c.modSeqs
-	err = s.write(func(b []byte) []byte { return s.dialect.appendSelected(b, s.view, name) })
+	err = s.write(func(b []byte) []byte { return s.dialect.appendSelected(b, s.view, at.asked) })
 	if err == nil && c.resync != nil {
 		err = c.resync.run(ctx, s)
 	}

@@ -283,7 +283,7 @@ func (s *session) sync(ctx context.Context, t telling) error {
 	if s.view == nil {
 		return nil
 	}
-	now, err := s.account.Snapshot(ctx, s.view.box)
+	now, err := s.view.account.Snapshot(ctx, s.view.box)
 	if errors.Is(err, mailbox.ErrNoBox) {
 		s.view = nil
 		s.bye("The selected mailbox was deleted")
@@ -296,24 +296,6 @@ func (s *session) sync(ctx context.Context, t telling) error {
 
 // write appends to the output what f appends.
 func (s *session) write(f func([]byte) []byte) error { return s.out.Advance(f(s.out.Available())) }
-
-// box is the mailbox that the client wrote the name of.
-func (s *session) box(ctx context.Context, raw string) (mailbox.Box, error) {
-	name, err := s.dialect.name(raw)
-	if err != nil {
-		return mailbox.Box{}, err
-	}
-	return s.account.Box(ctx, name)
-}
-
-// destination is the box that messages go to. If it could be created, the client is told so: RFC 9051 §6.3.12, §6.4.7.
-func (s *session) destination(ctx context.Context, raw string) (mailbox.Box, error) {
-	box, err := s.box(ctx, raw)
-	if errors.Is(err, mailbox.ErrNoBox) || box.NoSelect {
-		err = errTryCreate
-	}
-	return box, err
-}
 
 // logIn begins what is allowed to an account.
 func (s *session) logIn(ctx context.Context, who directory.Account) error {

@@ -113,7 +113,7 @@ func (c *sortCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	messages, err := s.withKeys(ctx, found)
+	messages, err := s.view.withKeys(ctx, found)
 	if err != nil {
 		return reply{}, err
 	}
@@ -162,9 +162,9 @@ func (c *sortCommand) write(s *session, order selection) error {
 }
 
 // withKeys are the messages of a selection with their keys. One whose content is gone sorts as if it were empty.
-func (s *session) withKeys(ctx context.Context, sel selection) ([]sorted, error) {
+func (v *view) withKeys(ctx context.Context, sel selection) ([]sorted, error) {
 	messages := make([]sorted, 0, sel.len())
-	for k, err := range s.facts(ctx, mailbox.WantKeys, sel) {
+	for k, err := range v.facts(ctx, mailbox.WantKeys, sel) {
 		if err != nil {
 			return nil, err
 		}
@@ -174,7 +174,7 @@ func (s *session) withKeys(ctx context.Context, sel selection) ([]sorted, error)
 		case k.Keys != nil:
 			m.keys = k.Keys
 		default:
-			if m.keys, err = s.keysOf(ctx, k.Blob); err != nil {
+			if m.keys, err = v.keysOf(ctx, k.Blob); err != nil {
 				return nil, err
 			}
 		}
@@ -184,8 +184,8 @@ func (s *session) withKeys(ctx context.Context, sel selection) ([]sorted, error)
 }
 
 // keysOf are the keys of a message that are not stored.
-func (s *session) keysOf(ctx context.Context, blob mailbox.BlobID) (*mime.Keys, error) {
-	content, err := s.account.Open(ctx, blob)
+func (v *view) keysOf(ctx context.Context, blob mailbox.BlobID) (*mime.Keys, error) {
+	content, err := v.account.Open(ctx, blob)
 	if errors.Is(err, mailbox.ErrNoBlob) {
 		return &mime.Keys{Sent: mime.NoDate}, nil
 	}

@@ -59,7 +59,7 @@ func (c *threadCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	messages, err := s.withKeys(ctx, found)
+	messages, err := s.view.withKeys(ctx, found)
 	if err != nil {
 		return reply{}, err
 	}

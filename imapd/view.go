@@ -18,6 +18,7 @@ import (
 // What the client has not been told of is not in told. What it has been told of and the store has no more stays in told, with its
 // number, until an EXPUNGE may be sent: told is then put together of the store's snapshot and those messages.
 type view struct {
+	account  mailbox.Account // that has the box
 	box      mailbox.BoxID
 	readOnly bool
 	told     *mailbox.Snapshot
@@ -26,8 +27,8 @@ type view struct {
 	client   *awareness
 }
 
-func newView(now *mailbox.Snapshot, readOnly bool, client *awareness) *view {
-	return &view{box: now.Box.ID, readOnly: readOnly, told: now, store: now, client: client}
+func newView(account mailbox.Account, now *mailbox.Snapshot, client *awareness) *view {
+	return &view{account: account, box: now.Box.ID, told: now, store: now, client: client}
 }
 
 // span is positions from its first up to before its end.
