@@ -21,16 +21,20 @@ import (
 
 // Options say how accounts are kept.
 type Options struct {
-	Dir       string           // each account has DIR/xx/ID/mailbox.db
-	MaxOpen   int              // databases open at a time, not counting those at work; 0: 1024
-	CacheSize int64            // octets of messages' state held in memory, of all accounts; 0: 64 MiB
-	Log       *slog.Logger     // nil: slog.Default
-	Clock     func() time.Time // nil: time.Now
+	Dir       string // each account has DIR/xx/ID/mailbox.db
+	MaxOpen   int    // databases open at a time, not counting those at work; 0: 1024
+	CacheSize int64  // octets of messages' state held in memory, of all accounts; 0: 64 MiB
+	// KeepExpunged is how long expunged messages can be restored; they are gone when it is over and the account is in use. 0: not at all.
+	KeepExpunged time.Duration
+	MaxKept      int64            // octets of such messages that an account keeps: the oldest go before their time. 0: 1 GiB
+	Log          *slog.Logger     // nil: slog.Default
+	Clock        func() time.Time // nil: time.Now
 }
 
 const (
 	defaultMaxOpen   = 1024
 	defaultCacheSize = 64 << 20
+	defaultMaxKept   = 1 << 30
 	readers          = 3
 	pageCacheKiB     = 1024 // of each connection
 	maxAccountID     = 128  // octets: it is a file name
@@ -69,6 +73,8 @@ type account struct {
 	db     *db.DB // nil: not open
 	closed bool
 	used   atomic.Int64 // the tick of the last use
+	due    atomic.Int64 // when kept messages are to be forgotten, seconds since 1970; 0: not known yet, or there are none
+	kept   atomic.Int64 // what they come to, as far as it is known
 
 	loading sync.Mutex
 	loaded  bool // guarded by loading
@@ -95,6 +101,9 @@ func OpenSQLite(o Options) (*SQLite, error) {
 	}
 	if o.CacheSize == 0 {
 		o.CacheSize = defaultCacheSize
+	}
+	if o.MaxKept == 0 {
+		o.MaxKept = defaultMaxKept
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()

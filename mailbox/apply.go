@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ type change struct {
 	taken   []BlobID           // staged content it used up
 	doubles bool               // some of that was not needed
 	dropped []BlobID           // a reference each that is gone
+	kept    []Expunged         // messages that are gone and can be restored
 	gone    map[BoxID][]UIDSet // messages taken out, by each mutation
 }
 
@@ -106,7 +108,7 @@ func (c *change) publish() {
 	for id, b := range c.boxes {
 		a.store.cache.note(a, id, b)
 	}
-	if len(c.dropped) > 0 || c.doubles {
+	if len(c.dropped) > 0 || c.doubles || a.tooMuchKept(c.kept) {
 		a.sweep()
 	}
 }
@@ -138,6 +140,10 @@ func (c *change) run(m Mutation) (Result, error) {
 		return Result{}, nil // see apply
 	case SetAnnotation:
 		return c.setAnnotation(m)
+	case Restore:
+		return c.restore(m)
+	case Purge:
+		return c.purge()
 	}
 	return Result{}, fmt.Errorf("mailbox: a mutation of type %T is not known", m)
 }
@@ -176,7 +182,7 @@ func (c *change) write() error {
 			return err
 		}
 	}
-	if err := c.writeGarbage(); err != nil {
+	if err := errors.Join(c.writeGarbage(), c.writeKept()); err != nil {
 		return err
 	}
 	n := c.counters

@@ -211,9 +211,7 @@ func (c *change) dropMessages(b *box) error {
 		if err != nil {
 			return err
 		}
-		for i := range messages {
-			c.dropped = append(c.dropped, messages[i].Blob)
-		}
+		c.removed(b, messages)
 	}
 	return nil
 }

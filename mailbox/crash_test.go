@@ -82,7 +82,7 @@ func TestKill(t *testing.T) {
 // work files, copies, moves and expunges messages until it is killed. It prints what was acknowledged.
 func work(dir, round string) error {
 	ctx := context.Background()
-	s, err := mailbox.OpenSQLite(mailbox.Options{Dir: dir})
+	s, err := mailbox.OpenSQLite(mailbox.Options{Dir: dir, KeepExpunged: keepExpunged(round)})
 	if err != nil {
 		return err
 	}
@@ -101,6 +101,14 @@ func work(dir, round string) error {
 		go func() { errs <- workOne(ctx, a, fmt.Sprintf("%s.%d", round, i), say) }()
 	}
 	return <-errs
+}
+
+// keepExpunged has every other process keep what it expunges.
+func keepExpunged(round string) time.Duration {
+	if n, err := strconv.Atoi(round); err != nil || n%2 == 0 {
+		return 0
+	}
+	return time.Hour
 }
 
 // crashBox is the box that worker i has for itself.
@@ -231,6 +239,15 @@ func (a *audit) checkMessages(t *testing.T, account mailbox.Account) map[mailbox
 			if key := a.read(t, account, m); b.Name == mailbox.Inbox || m.Flags&mailbox.Flagged == 0 {
 				count[key]++
 			}
+		}
+	}
+	for e, err := range account.Expunged(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range e.Messages {
+			refs[e.Messages[i].Blob]++
+			a.read(t, account, &e.Messages[i])
 		}
 	}
 	if highest < a.modseq {

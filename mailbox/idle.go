@@ -23,6 +23,7 @@ func (s *SQLite) closeIdle() {
 			return
 		case <-ticker.C:
 		}
+		s.sweepDue()
 		for s.closeOne(func(a *account) bool { return a.used.Load() <= mark }) {
 		}
 	}

@@ -87,7 +87,8 @@ func readState(c *sqlite.Conn, base *layer) (leftovers bool, err error) {
 			return false, err
 		}
 	}
-	err = rows(c, "SELECT max(blob), EXISTS(SELECT 1 FROM content WHERE refs = 0) OR EXISTS(SELECT 1 FROM garbage) FROM content",
+	err = rows(c, `SELECT max(blob), EXISTS(SELECT 1 FROM content WHERE refs = 0) OR EXISTS(SELECT 1 FROM garbage)
+		OR EXISTS(SELECT 1 FROM expunged) FROM content`,
 		func(s *sqlite.Stmt) error {
 			base.counters.nextBlob = max(base.counters.nextBlob, BlobID(s.ColumnInt64(0))+1)
 			leftovers = s.ColumnBool(1)

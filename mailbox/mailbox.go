@@ -100,6 +100,8 @@ type Account interface {
 	// Vanished is the UIDs that left a box after a mod-sequence (RFC 7162 §3.2.5). False: expunges that old are no longer known of,
 	// and the set is empty.
 	Vanished(ctx context.Context, box BoxID, since ModSeq) (UIDSet, bool, error)
+	// Expunged yields what Restore can bring back, the oldest first.
+	Expunged(ctx context.Context) iter.Seq2[Expunged, error]
 	// Usage is how much all boxes hold.
 	Usage(ctx context.Context) (Usage, error)
 	// Annotations are the entries of a box, or with no box of the account itself, that were set or taken away after a mod-sequence,
@@ -316,10 +318,10 @@ type Applied struct {
 
 // Result is what one mutation did.
 type Result struct {
-	Box         Box    // of CreateBox: the new box
-	UIDValidity uint32 // of Add, Copy, Move: of the box the messages went to
-	Source      UIDSet // of Copy, Move, Expunge, SetFlags: the messages it was done to (by SetFlags: even if they had the flags)
-	UIDs        UIDSet // of Add, Copy, Move: the new UIDs, in the order of Source
+	Box         Box    // of CreateBox: the new box; of Restore: the one the messages went to
+	UIDValidity uint32 // of Add, Copy, Move, Restore: of the box the messages went to
+	Source      UIDSet // of Copy, Move, Expunge, Restore, SetFlags: the messages it was done to (by SetFlags: even if they had the flags)
+	UIDs        UIDSet // of Add, Copy, Move, Restore: the new UIDs, in the order of Source
 	Modified    UIDSet // of SetFlags: those UnchangedSince excluded
 	Duplicate   bool   // of Add: its Key was there already, or its Unless, which UIDs names
 }

@@ -173,7 +173,7 @@ func (c *change) copyMessages(m Copy) (Result, error) {
 	if err := c.countReferences(blobs, 1); err != nil {
 		return Result{}, err
 	}
-	return c.transfer(messages, result, m.From, m.To)
+	return c.transfer(messages, result, c.find(m.From).keywords, m.To)
 }
 
 // moveMessages moves messages.
@@ -185,7 +185,7 @@ func (c *change) moveMessages(m Move) (Result, error) {
 	if err := c.remove(c.edit(m.From), result.Source, func(*Message) bool { return true }); err != nil {
 		return Result{}, err
 	}
-	return c.transfer(messages, result, m.From, m.To)
+	return c.transfer(messages, result, c.find(m.From).keywords, m.To)
 }
 
 // pick copies out the messages that go from one box to another.
@@ -209,8 +209,8 @@ func (c *change) pick(from, to BoxID, uids UIDSet) (messages []Message, result R
 }
 
 // transfer appends messages to a box, their keywords under its bits.
-func (c *change) transfer(messages []Message, result Result, from, to BoxID) (Result, error) {
-	source, target := c.find(from), c.edit(to)
+func (c *change) transfer(messages []Message, result Result, keywords []string, to BoxID) (Result, error) {
+	target := c.edit(to)
 	bitOf := make(map[Flags]Flags)
 	for i := range messages {
 		m := messages[i]
@@ -220,7 +220,7 @@ func (c *change) transfer(messages []Message, result Result, from, to BoxID) (Re
 			there, known := bitOf[bit]
 			if !known {
 				var err error
-				if there, err = target.flags(source.keywordOf(bit), true); err != nil {
+				if there, err = target.flags(keywordOf(keywords, bit), true); err != nil {
 					return Result{}, err
 				}
 				bitOf[bit] = there
@@ -237,12 +237,12 @@ func (c *change) transfer(messages []Message, result Result, from, to BoxID) (Re
 }
 
 // keywordOf is the keyword of a bit; nothing for one that the box does not know.
-func (b *box) keywordOf(bit Flags) Marks {
+func keywordOf(keywords []string, bit Flags) Marks {
 	i := bits.TrailingZeros64(uint64(bit)) - FirstKeyword
-	if i >= len(b.keywords) {
+	if i >= len(keywords) {
 		return Marks{}
 	}
-	return Marks{Keywords: b.keywords[i : i+1]}
+	return Marks{Keywords: keywords[i : i+1]}
 }
 
 // expunge removes the messages that are marked Deleted.
@@ -256,17 +256,19 @@ func (c *change) expunge(m Expunge) (Result, error) {
 		return result, nil
 	}
 	work := b.clone()
+	var expunged []Message
 	err = c.remove(work, m.UIDs, func(message *Message) bool {
 		if message.Flags&Deleted == 0 {
 			return false
 		}
 		result.Source = result.Source.Append(message.UID)
-		c.dropped = append(c.dropped, message.Blob)
+		expunged = append(expunged, *message)
 		return true
 	})
 	if err != nil || len(result.Source) == 0 {
 		return result, err
 	}
+	c.removed(work, expunged)
 	c.replace(work)
 	return result, nil
 }

@@ -43,6 +43,11 @@ ALTER TABLE box ADD COLUMN deleted_size INTEGER;
 CREATE TABLE annotation(
 	box INTEGER NOT NULL, entry TEXT NOT NULL, value BLOB, modseq INTEGER NOT NULL, PRIMARY KEY(box, entry)) WITHOUT ROWID;
 CREATE TABLE search(blob INTEGER PRIMARY KEY, keys BLOB NOT NULL, texts BLOB NOT NULL);
+`, `
+CREATE TABLE expunged(
+	id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, box INTEGER NOT NULL, name TEXT NOT NULL, keywords TEXT NOT NULL,
+	size INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE INDEX expunged_age ON expunged(at, size);
 `}
 
 // storageErrors are the errors of internal/db in this package's words.

@@ -47,7 +47,7 @@ func (a *account) nextSweep() bool {
 
 // sweepAll goes on until nothing is left. Each step is a transaction of its own, so that others get their turn.
 func (a *account) sweepAll() error {
-	for _, step := range [...]func(*db.Tx) (bool, error){takeBack, a.deleteDead} {
+	for _, step := range [...]func(*db.Tx) (bool, error){a.forgetExpunged, takeBack, a.deleteDead} {
 		for more := true; more; {
 			err := a.with(func(d *db.DB) error {
 				return d.Write(context.Background(), func(tx *db.Tx) (err error) {

@@ -22,10 +22,7 @@ type Opener func(t testing.TB, dir string) mailbox.Store
 
 // Run runs the whole suite.
 func Run(t *testing.T, open Opener) {
-	for _, c := range []struct {
-		name string
-		run  func(*house)
-	}{
+	for _, c := range []step{
 		{"NewAccount", newAccount},
 		{"Names", names},
 		{"Create", create},
@@ -66,16 +63,26 @@ func Run(t *testing.T, open Opener) {
 		{"ManyWriters", manyWriters},
 		{"Random", random},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
-			synctest.Test(t, func(t *testing.T) {
-				h := &house{T: t, dir: dir, opener: open}
-				h.begin()
-				c.run(h)
-				h.end()
-			})
-		})
+		c.test(t, open)
 	}
+}
+
+// step is one test of a suite.
+type step struct {
+	name string
+	run  func(*house)
+}
+
+func (c step) test(t *testing.T, open Opener) {
+	t.Run(c.name, func(t *testing.T) {
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			h := &house{T: t, dir: dir, opener: open}
+			h.begin()
+			c.run(h)
+			h.end()
+		})
+	})
 }
 
 // house is a store under test, with one account open. Time is that of testing/synctest.
