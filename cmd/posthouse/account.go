@@ -21,11 +21,11 @@ import (
 
 func newAccount() *cobra.Command {
 	return group("account", "Accounts: who has mailboxes", newAccountAdd(), newAccountPassword(), newAccountList(),
-		newAccountVerb("remove", "Remove an account and all its mail", http.MethodDelete, ""),
-		newAccountVerb("disable", "Lock an account; its mail stays", http.MethodPost, "/disable"),
-		newAccountVerb("enable", "Unlock an account", http.MethodPost, "/enable"),
-		newAccountVerb("keep-sent", "File what an account sends in its Sent box; a copy that its client files becomes the same message", http.MethodPost, "/keep-sent"),
-		newAccountVerb("leave-sent", "Leave filing what an account sends to its clients", http.MethodPost, "/leave-sent"),
+		newAccountVerb("account remove", "Remove an account and all its mail", http.MethodDelete, ""),
+		newAccountVerb("account disable", "Lock an account; its mail stays", http.MethodPost, "/disable"),
+		newAccountVerb("account enable", "Unlock an account", http.MethodPost, "/enable"),
+		newAccountVerb("account keep-sent", "File what an account sends in its Sent box; a copy that its client files becomes the same message", http.MethodPost, "/keep-sent"),
+		newAccountVerb("account leave-sent", "Leave filing what an account sends to its clients", http.MethodPost, "/leave-sent"),
 		newAppPassword(), newLimits(), newQuota(), newAlias())
 }
 
@@ -109,9 +109,10 @@ func newAccountList() *cobra.Command {
 	})
 }
 
-// newAccountVerb is a command that only names an account.
-func newAccountVerb(verb, short, method, suffix string) *cobra.Command {
-	c := &cobra.Command{Use: verb + " ADDRESS", Short: short, Args: cobra.ExactArgs(1), Example: "  posthouse account " + verb + " alice@example.com"}
+// newAccountVerb is a command, "account remove", that only names an account.
+func newAccountVerb(command, short, method, suffix string) *cobra.Command {
+	_, verb, _ := strings.Cut(command, " ")
+	c := &cobra.Command{Use: verb + " ADDRESS", Short: short, Args: cobra.ExactArgs(1), Example: "  posthouse " + command + " alice@example.com"}
 	return remote(c, func(c *cobra.Command, server *client, _ *connection, args []string) error {
 		return server.call(c.Context(), method, accountPath(args[0])+suffix, nil, nil)
 	})

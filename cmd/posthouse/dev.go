@@ -191,7 +191,7 @@ func (d *dev) openHouse(ctx context.Context, one, other devHouse) error {
 	}
 	s := settings{
 		hostname: one.host(), dir: dir, certs: keeper, resolver: d.zone, domains: []directory.Domain{{Name: one.domain()}},
-		delivery: defaults.Delivery, limits: defaults.Limits, log: d.log.With("house", one.name),
+		delivery: defaults.Delivery, limits: defaults.Limits, mailbox: defaults.Mailbox, log: d.log.With("house", one.name),
 	}
 	s.delivery.Port = d.listen(other, 25).Port()
 	s.delivery.Retry = d.retry

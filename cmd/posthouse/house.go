@@ -45,6 +45,7 @@ type settings struct {
 	routes     []delivery.Route
 	delivery   config.Delivery
 	limits     config.Limits
+	mailbox    config.Mailbox
 	admission  admission
 	auth       config.Auth
 	users      *x509.CertPool // who vouches for the certificates of users; nil: nobody does
@@ -135,7 +136,9 @@ func (h *house) openDirectory() (err error) {
 }
 
 func (h *house) openStore() (err error) {
-	h.store, err = mailbox.OpenSQLite(mailbox.Options{Dir: filepath.Join(h.dir, "accounts"), Log: h.log})
+	h.store, err = mailbox.OpenSQLite(mailbox.Options{
+		Dir: filepath.Join(h.dir, "accounts"), KeepExpunged: h.mailbox.KeepExpunged, MaxKept: h.mailbox.KeepAtMost, Log: h.log,
+	})
 	if err != nil {
 		return fmt.Errorf("accounts: %w", err)
 	}

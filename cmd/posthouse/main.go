@@ -53,7 +53,7 @@ func newRoot() *cobra.Command {
 	root := group("posthouse", "A mail system in one program")
 	root.Long = "Posthouse receives, spools, authenticates, queues, relays, stores and serves mail."
 	root.SilenceErrors, root.SilenceUsage = true, true // main prints them
-	root.AddCommand(newServe(), newDev(), newAccount(), newDomain(), newQueue(), newDead(), newSuppression(), newBans(), newTrace(), newDNS(), newStatus(), newReload(), newVerify(), newRepair(), newVersion())
+	root.AddCommand(newServe(), newDev(), newAccount(), newMailbox(), newDomain(), newQueue(), newDead(), newSuppression(), newBans(), newTrace(), newDNS(), newStatus(), newReload(), newVerify(), newRepair(), newVersion())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	markUsage(root)
 	return root

@@ -63,6 +63,8 @@ func printable(s string) string {
 
 func day(t time.Time) string { return t.Local().Format(time.DateOnly) }
 
+func minute(t time.Time) string { return t.Local().Format("2006-01-02 15:04") }
+
 // ago is a time span as people say it.
 func ago(d time.Duration) string {
 	switch d = max(d, 0); {

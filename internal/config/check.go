@@ -76,6 +76,7 @@ func (p *parser) config(d document) *Config {
 	}
 	c.Delivery = p.delivery(d.Delivery)
 	c.Limits = p.limits(d.Limits)
+	c.Mailbox = p.mailbox(d.Mailbox)
 	c.Auth = p.auth(d.Auth)
 	c.Admission = p.admission(d.Admission)
 	return c
@@ -250,6 +251,17 @@ func (p *parser) limits(d docLimits) Limits {
 		RecipientsPerDay:    p.perDay("limits.recipients_per_day", d.RecipientsPerDay),
 		NewRecipientsPerDay: p.perDay("limits.new_recipients_per_day", d.NewRecipientsPerDay),
 	}
+}
+
+func (p *parser) mailbox(d docMailbox) (out Mailbox) {
+	if d.KeepExpunged != "off" {
+		out.KeepExpunged = p.duration("mailbox.keep_expunged", d.KeepExpunged)
+	}
+	var err error
+	if out.KeepAtMost, err = Size(d.KeepAtMost); err != nil || out.KeepAtMost == 0 {
+		p.complain("mailbox.keep_at_most", "%q is not a size; give one like \"1GB\"", d.KeepAtMost)
+	}
+	return out
 }
 
 // Size reads a number of octets: "50MB", "64KB", "1GB" (of 1,024) or a plain number.

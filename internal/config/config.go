@@ -33,6 +33,7 @@ type Config struct {
 	DNS        DNS
 	Delivery   Delivery
 	Limits     Limits
+	Mailbox    Mailbox
 	Admission  Admission
 	Auth       Auth
 	File       *File // where it came from, for further complaints
@@ -101,6 +102,12 @@ type Limits struct {
 	Recipients  int
 	// What an account may send in a day; 0: any number.
 	MessagesPerDay, RecipientsPerDay, NewRecipientsPerDay int
+}
+
+// Mailbox says how mailboxes are kept.
+type Mailbox struct {
+	KeepExpunged time.Duration // how long expunged mail can be restored; 0: not at all
+	KeepAtMost   int64         // octets of an account's
 }
 
 // Protocols are what a listener can speak.
@@ -180,6 +187,7 @@ type document struct {
 	DNS        docDNS        `toml:"dns"`
 	Delivery   docDelivery   `toml:"delivery"`
 	Limits     docLimits     `toml:"limits"`
+	Mailbox    docMailbox    `toml:"mailbox"`
 	Admission  docAdmission  `toml:"admission"`
 	Auth       docAuth       `toml:"auth"`
 }
@@ -243,6 +251,11 @@ type docLimits struct {
 	NewRecipientsPerDay int    `toml:"new_recipients_per_day"`
 }
 
+type docMailbox struct {
+	KeepExpunged string `toml:"keep_expunged"`
+	KeepAtMost   string `toml:"keep_at_most"`
+}
+
 // defaults are right for most; the listeners are those of a mail server on all addresses.
 func defaults() document {
 	return document{
@@ -250,6 +263,7 @@ func defaults() document {
 		TLS:       docTLS{Mode: "acme"},
 		Delivery:  docDelivery{Port: 25, Retry: []string{"5m", "15m", "30m", "1h", "2h", "4h", "8h"}, GiveUpAfter: "120h", WarnAfter: "4h", SuppressFor: "336h"},
 		Limits:    docLimits{MessageSize: "50MB", Recipients: 1000, MessagesPerDay: 2000, RecipientsPerDay: 10_000, NewRecipientsPerDay: 2000},
+		Mailbox:   docMailbox{KeepExpunged: "168h", KeepAtMost: "1GB"},
 		Admission: defaultAdmission(),
 	}
 }
