@@ -19,10 +19,11 @@ type appendItem struct {
 
 // appended is a message of APPEND. Its literal is read while the command runs.
 type appended struct {
-	marks    mailbox.Marks
-	internal time.Time
-	body     wire.Literal
-	closes   bool // a parenthesis follows
+	marks     mailbox.Marks
+	internal  time.Time
+	body      wire.Literal
+	closes    bool // a parenthesis follows
+	catenated bool // it is put together of parts, which follow with their parenthesis
 }
 
 // appendCommand is APPEND.
@@ -118,6 +119,12 @@ func (m *appended) stage(ctx context.Context, s *session, to *place) (add mailbo
 		return add, errTooBig
 	}
 	body, twin := io.Reader(&m.body), (*mime.Twin)(nil)
+	var parts *catenation
+	if m.catenated {
+		parts = &catenation{ctx: ctx, s: s, p: &parser{s.in, s.server.table}}
+		defer parts.Close() //nolint:errcheck // it was only read
+		body = parts
+	}
 	if to.Special == mailbox.Sent { // the server may have filed the same message itself
 		twin = mime.NewTwin()
 		body = io.TeeReader(body, twin)
@@ -132,7 +139,7 @@ func (m *appended) stage(ctx context.Context, s *session, to *place) (add mailbo
 	switch { // what can be said only when the message is there
 	case m.body.NUL && m.body.Binary:
 		err = errBinary
-	case m.body.NUL:
+	case m.body.NUL, parts != nil && parts.nul:
 		err = errNUL
 	}
 	if err != nil {

@@ -59,6 +59,8 @@ func extensions(l *Limits) []extension {
 		objectID(),
 		appendLimit(l.MessageSize),
 		multiAppend(),
+		catenate(),
+		urlPartial(),
 		replace(),
 		partialResults(),
 		utf8Accept(),

@@ -49,6 +49,8 @@ const (
 	maxSortKeys      = 20            // criteria of one SORT
 	maxSearchStrings = 50            // of one SEARCH that are looked for in bodies
 	maxAppends       = 10_000        // messages of one APPEND
+	maxCatParts      = 1000          // parts that a message of one is put together of: RFC 4469
+	maxURL           = 4 << 10       // octets of a URL: RFC 4469, RFC 4467
 	maxEntries       = 100           // of one GETMETADATA or SETMETADATA
 	maxPatterns      = 100           // of one LIST
 	maxFieldNames    = 200           // of one HEADER.FIELDS

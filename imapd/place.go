@@ -22,6 +22,11 @@ func (s *session) place(ctx context.Context, raw string) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
+	return s.placeOf(ctx, name)
+}
+
+// placeOf is the mailbox of that name, in UTF-8.
+func (s *session) placeOf(ctx context.Context, name string) (place, error) {
 	box, err := s.account.Box(ctx, name)
 	return place{box, s.account, s.who.Quota, name}, err
 }
