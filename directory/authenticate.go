@@ -110,7 +110,7 @@ func (s *SQLite) byName(ctx context.Context, name string) (credentials, error) {
 func (s *SQLite) credentials(ctx context.Context, login mail.Address) (c credentials, err error) {
 	err = s.each(ctx, "SELECT "+accountColumns+", hash, (SELECT count(*) FROM scram WHERE account=id AND app='') FROM account WHERE login=?",
 		[]any{login.FoldLocal().String()}, func(r *sqlite.Stmt) (err error) {
-			c.hash, c.keys = r.ColumnText(7), r.ColumnInt(8)
+			c.hash, c.keys = r.ColumnText(accountWidth), r.ColumnInt(accountWidth+1)
 			c.Account, err = scanAccount(r)
 			return err
 		})

@@ -68,6 +68,8 @@ type Directory interface {
 	SetSentCopies(ctx context.Context, login mail.Address, by SentCopies) error
 	// SetQuota says how much an account may hold. ErrNoAccount.
 	SetQuota(ctx context.Context, login mail.Address, q Quota) error
+	// SetWithout says which extensions of IMAP the account's clients are not offered. ErrNoAccount.
+	SetWithout(ctx context.Context, login mail.Address, extensions ...string) error
 	// RemoveAccount forgets the account and the aliases that lead to nobody else. ErrNoAccount, ErrDeclared.
 	RemoveAccount(ctx context.Context, login mail.Address) (Account, error)
 	Aliases(ctx context.Context) iter.Seq2[Alias, error]
@@ -136,6 +138,8 @@ type Account struct {
 	// SentCopies says who files a copy of what the account sends in its Sent box.
 	SentCopies SentCopies `json:"sent_copies,omitempty"`
 	Quota      Quota      `json:"quota,omitzero"`
+	// Without are the extensions of IMAP that its clients are not offered, divided by spaces: they have bugs.
+	Without string `json:"without,omitempty"`
 	// Until is when what proved somebody to be the account ends, and with it what it has opened: an app password. Zero: never.
 	Until time.Time `json:"-"`
 }

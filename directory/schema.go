@@ -3,7 +3,7 @@ package directory
 const applicationID = 0x50486472 // "PHdr"
 
 // schema are the steps from each format of the database to the next; docs/FORMATS.md tells the same in words.
-func schema() []string { return []string{format1, format2, format3, format4} }
+func schema() []string { return []string{format1, format2, format3, format4, format5} }
 
 const format1 = `
 CREATE TABLE domain (
@@ -84,4 +84,8 @@ ALTER TABLE account ADD COLUMN sent_copies INTEGER NOT NULL DEFAULT 0; -- SentCo
 const format4 = `
 ALTER TABLE account ADD COLUMN quota_octets INTEGER NOT NULL DEFAULT 0;   -- Quota
 ALTER TABLE account ADD COLUMN quota_messages INTEGER NOT NULL DEFAULT 0;
+`
+
+const format5 = `
+ALTER TABLE account ADD COLUMN without TEXT NOT NULL DEFAULT ''; -- extensions of IMAP, divided by spaces
 `

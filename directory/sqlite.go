@@ -186,11 +186,15 @@ func (s *SQLite) Accounts(ctx context.Context) iter.Seq2[Account, error] {
 	return rows(ctx, s, "SELECT "+accountColumns+" FROM account ORDER BY login", scanAccount)
 }
 
-const accountColumns = "id, login, created, disabled, sent_copies, quota_octets, quota_messages"
+// accountColumns are what scanAccount reads; a query may ask for more, from column accountWidth on.
+const (
+	accountColumns = "id, login, created, disabled, sent_copies, quota_octets, quota_messages, without"
+	accountWidth   = 8
+)
 
 func scanAccount(r *sqlite.Stmt) (Account, error) {
 	a := Account{ID: mail.AccountID(r.ColumnText(0)), Created: time.Unix(r.ColumnInt64(2), 0), SentCopies: SentCopies(r.ColumnInt(4)),
-		Quota: Quota{r.ColumnInt64(5), r.ColumnInt64(6)}}
+		Quota: Quota{r.ColumnInt64(5), r.ColumnInt64(6)}, Without: r.ColumnText(7)}
 	if at := r.ColumnInt64(3); at != 0 {
 		a.Disabled = time.Unix(at, 0)
 	}
@@ -273,6 +277,11 @@ func (s *SQLite) SetSentCopies(ctx context.Context, login mail.Address, by SentC
 // SetQuota is Directory.
 func (s *SQLite) SetQuota(ctx context.Context, login mail.Address, q Quota) error {
 	return s.updateAccount(ctx, login, "UPDATE account SET quota_octets=?, quota_messages=? WHERE login=?", q.Octets, q.Messages)
+}
+
+// SetWithout is Directory.
+func (s *SQLite) SetWithout(ctx context.Context, login mail.Address, extensions ...string) error {
+	return s.updateAccount(ctx, login, "UPDATE account SET without=? WHERE login=?", strings.Join(extensions, " "))
 }
 
 func (s *SQLite) updateAccount(ctx context.Context, login mail.Address, query string, values ...any) error {

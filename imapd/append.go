@@ -121,7 +121,7 @@ func (m *appended) stage(ctx context.Context, s *session, to *place) (add mailbo
 	body, twin := io.Reader(&m.body), (*mime.Twin)(nil)
 	var parts *catenation
 	if m.catenated {
-		parts = &catenation{ctx: ctx, s: s, p: &parser{s.in, s.server.table}}
+		parts = &catenation{ctx: ctx, s: s, p: &parser{s.in, s.table}}
 		defer parts.Close() //nolint:errcheck // it was only read
 		body = parts
 	}

@@ -13,7 +13,7 @@ import (
 // authentication is AUTHENTICATE's mechanisms, which are package sasl's: a capability each.
 func authentication() extension {
 	return extension{
-		name: "AUTH", rfc: "RFC 9051 §6.2.2",
+		name: "AUTH", rfc: "RFC 9051 §6.2.2", early: true,
 		offered: func(s *session) bool { return s.beforeLogin() && s.mayLogIn() },
 		words: func(s *session) []string {
 			names := s.server.opts.Auth.Offered(s.channel())
@@ -36,12 +36,12 @@ func (s *session) channel() sasl.Channel {
 }
 
 func saslIR() extension {
-	return extension{name: "SASL-IR", rfc: "RFC 4959", offered: (*session).beforeLogin}
+	return extension{name: "SASL-IR", rfc: "RFC 4959", early: true, offered: (*session).beforeLogin}
 }
 
 func loginDisabled() extension {
 	return extension{
-		name: "LOGINDISABLED", rfc: "RFC 9051 §6.2.3",
+		name: "LOGINDISABLED", rfc: "RFC 9051 §6.2.3", early: true,
 		offered: func(s *session) bool { return s.beforeLogin() && !s.mayLogIn() },
 	}
 }

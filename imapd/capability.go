@@ -5,7 +5,7 @@ import "context"
 // appendCapabilities writes what is offered in this state: RFC 9051 §7.2.2.
 func (s *session) appendCapabilities(b []byte) []byte {
 	b = append(b, "CAPABILITY"...)
-	for _, e := range s.server.table.extensions {
+	for _, e := range s.table.extensions {
 		if e.offered != nil && !e.offered(s) {
 			continue
 		}

@@ -22,7 +22,9 @@ func catenate() extension {
 }
 
 // urlPartial is URL-PARTIAL: URLs may name a range of octets.
-func urlPartial() extension { return extension{name: "URL-PARTIAL", rfc: "RFC 5550"} }
+func urlPartial() extension {
+	return extension{name: "URL-PARTIAL", rfc: "RFC 5550", needs: "CATENATE"}
+}
 
 // catenation reads a message part after part; each is decoded when the one before it has been read.
 type catenation struct {
@@ -109,7 +111,7 @@ func (c *catenation) grow(n int64) error {
 
 // open opens what a URL names. Only URLs relative to the session's server and user are taken: RFC 4469 §3.
 func (c *catenation) open(text string) error {
-	u, err := c.s.server.table.parseURL(text)
+	u, err := c.s.table.parseURL(text)
 	if err == nil && (u.host != "" || u.grant.access != "") {
 		err = errURL
 	}

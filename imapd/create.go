@@ -108,7 +108,7 @@ func (p *parser) createParams(params *[]func(*mailbox.CreateBox) error) bool {
 }
 
 func createSpecialUse() extension {
-	return extension{name: "CREATE-SPECIAL-USE", rfc: "RFC 6154", creates: []createParam{{"USE", parseUse}}}
+	return extension{name: "CREATE-SPECIAL-USE", rfc: "RFC 6154", needs: "SPECIAL-USE", creates: []createParam{{"USE", parseUse}}}
 }
 
 // specialUses are those that a mailbox can be made for. The others of RFC 6154 §2 are of mailboxes that show messages of others.

@@ -37,7 +37,7 @@ func parseEnable(p *parser) (runner, error) {
 func (c *enableCommand) run(_ context.Context, s *session) (reply, error) {
 	var enabled []extension
 	b := append(s.out.Available(), "* ENABLED"...)
-	for _, e := range s.server.table.extensions {
+	for _, e := range s.table.extensions {
 		if e.enable != nil && slices.Contains(c.names, imap.Cap(strings.ToUpper(e.name))) {
 			enabled = append(enabled, e)
 			b = append(append(b, ' '), e.name...)

@@ -1,6 +1,8 @@
 package imapd
 
 import (
+	"slices"
+
 	"posthouse/mailbox"
 )
 
@@ -8,6 +10,8 @@ import (
 type extension struct {
 	name     string // as in CAPABILITY
 	rfc      string
+	early    bool                    // it is about logging in
+	needs    string                  // the name of an extension without which it is not there; empty: none
 	offered  func(*session) bool     // nil: always
 	words    func(*session) []string // what CAPABILITY says; nil: the name
 	commands []command
@@ -99,6 +103,28 @@ type table struct {
 	lists      map[string]listOption
 	creates    map[string]createParam
 	appends    []appendItem
+}
+
+// without is a table for clients that have bugs with some extensions, whose names are given: these are not there, nor is what needs
+// them. What both an extension and IMAP4rev2 have stays with IMAP4rev2.
+func (t *table) without(names []string) *table {
+	var left []extension
+	for _, e := range t.extensions {
+		if !slices.Contains(names, e.name) && (e.needs == "" || slices.ContainsFunc(left, func(l extension) bool { return l.name == e.needs })) {
+			left = append(left, e)
+		}
+	}
+	return newTable(left)
+}
+
+// Optional are the names of the extensions that an account may be without: all that its clients hear of after they have logged in.
+func Optional() (names []string) {
+	for _, e := range extensions(&Limits{}) {
+		if !e.early && e.name != "IMAP4rev1" {
+			names = append(names, e.name)
+		}
+	}
+	return names
 }
 
 func newTable(all []extension) *table {

@@ -30,7 +30,7 @@ func metadata() extension {
 // listMetadata is LIST-METADATA: RFC 9590.
 func listMetadata() extension {
 	return extension{
-		name: "LIST-METADATA", rfc: "RFC 9590",
+		name: "LIST-METADATA", rfc: "RFC 9590", needs: "METADATA",
 		lists: []listOption{{name: "METADATA", returns: func(p *parser, c *listCommand) bool {
 			return p.SP() && p.List1(func() bool { return p.entry(&c.entries) })
 		}}},

@@ -11,7 +11,7 @@ import (
 // qresync is QRESYNC: RFC 7162 §3.2.
 func qresync() extension {
 	return extension{
-		name: "QRESYNC", rfc: "RFC 7162",
+		name: "QRESYNC", rfc: "RFC 7162", needs: "CONDSTORE",
 		fetches: []fetchModifier{{"VANISHED", func(_ *parser, c *fetchCommand) bool { c.vanished = true; return true }}},
 		selects: []selectParam{{"QRESYNC", parseResync}},
 		enable: func(s *session) error { // it implies CONDSTORE: §3.2.3

@@ -21,12 +21,14 @@ func quota() extension {
 // quotaStorage and quotaMessage are the resources: RFC 9208 §5.
 func quotaStorage() extension {
 	return extension{
-		name: "QUOTA=RES-STORAGE", rfc: "RFC 9208",
+		name: "QUOTA=RES-STORAGE", rfc: "RFC 9208", needs: "QUOTA",
 		status: []statusItem{deletedItem(), count("DELETED-STORAGE", func(b *mailbox.Box) int64 { return b.DeletedSize })}, // §4.1.4
 	}
 }
 
-func quotaMessage() extension { return extension{name: "QUOTA=RES-MESSAGE", rfc: "RFC 9208"} }
+func quotaMessage() extension {
+	return extension{name: "QUOTA=RES-MESSAGE", rfc: "RFC 9208", needs: "QUOTA"}
+}
 
 // quotaRoot is the name of the only one.
 const quotaRoot = ""

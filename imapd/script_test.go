@@ -54,13 +54,18 @@ func furnish(d directory.Directory) error {
 	if err := d.AddDomain(ctx, directory.Domain{Name: "south.test"}); err != nil {
 		return err
 	}
-	for _, name := range []string{"bob", "dave", "gone", "full"} {
+	for _, name := range []string{"bob", "dave", "gone", "full", "plain"} {
 		login := mailtest.Address(name + "@south.test")
 		if _, err := d.AddAccount(ctx, login, "posthouse"); err != nil {
 			return err
 		}
 		if name == "full" {
 			if err := d.SetQuota(ctx, login, directory.Quota{Octets: 4096, Messages: 3}); err != nil {
+				return err
+			}
+		}
+		if name == "plain" { // whose client has bugs
+			if err := d.SetWithout(ctx, login, "CONDSTORE", "SORT", "IMAP4rev2"); err != nil {
 				return err
 			}
 		}

@@ -43,7 +43,7 @@ func esearch() extension {
 }
 
 func searchRes() extension {
-	return extension{name: "SEARCHRES", rfc: "RFC 5182", returns: []searchOption{resultOption("SAVE", resultSave)}}
+	return extension{name: "SEARCHRES", rfc: "RFC 5182", needs: "ESEARCH", returns: []searchOption{resultOption("SAVE", resultSave)}}
 }
 
 type searchCommand struct {

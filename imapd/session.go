@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"posthouse/directory"
@@ -23,6 +24,7 @@ import (
 // session is one connection from greeting to BYE. One goroutine runs it; only IDLE has a second one wait.
 type session struct {
 	server  *Server
+	table   *table
 	network netip.Prefix
 	log     *slog.Logger
 	anyone  *slog.Logger // the log before somebody is logged in
@@ -52,7 +54,7 @@ func newInput(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, inputBu
 
 func newSession(server *Server, conn net.Conn, network netip.Prefix) *session {
 	s := &session{
-		server: server, network: network,
+		server: server, table: server.table, network: network,
 		log:  server.opts.Log.With("sid", newSessionID()),
 		link: &link{limits: &server.opts.Limits, conn: conn, until: time.Now().Add(server.opts.Limits.LoginTime)},
 	}
@@ -181,14 +183,14 @@ func (s *session) wait(ctx context.Context) {
 func (s *session) command(ctx context.Context) (*command, reply) {
 	s.tag = ""
 	var name string
-	p := &parser{s.in, s.server.table}
+	p := &parser{s.in, s.table}
 	if !p.Tag(&s.tag) {
 		return nil, s.replyTo(cmp.Or(s.in.Gone(), error(errTag)))
 	}
 	if !p.SP() || !p.name(&name) {
 		return nil, s.replyTo(p.Err())
 	}
-	c, known := s.server.table.commands[name]
+	c, known := s.table.commands[name]
 	switch {
 	case !known:
 		return nil, errUnknownCommand
@@ -307,6 +309,9 @@ func (s *session) logIn(ctx context.Context, who directory.Account) error {
 		return errors.Join(err, account.Close())
 	}
 	s.who, s.account = who, account
+	if who.Without != "" {
+		s.table = s.server.table.without(strings.Fields(who.Without))
+	}
 	s.log = s.anyone.With("login", who.Login.String())
 	s.link.until = who.Until
 	s.in.Limits = lateLimits(s.server.opts.Limits.MessageSize)
@@ -319,7 +324,7 @@ func (s *session) logOut() {
 	if err := s.account.Close(); err != nil {
 		s.log.Warn("closing the account", "err", err)
 	}
-	s.who, s.account, s.log = directory.Account{}, nil, s.anyone
+	s.who, s.account, s.log, s.table = directory.Account{}, nil, s.anyone, s.server.table
 	s.link.until = time.Now().Add(s.server.opts.Limits.LoginTime)
 	s.in.Limits = earlyLimits()
 }

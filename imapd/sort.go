@@ -33,7 +33,7 @@ func sorting() extension {
 // sortDisplay is SORT=DISPLAY: RFC 5957.
 func sortDisplay() extension {
 	return extension{
-		name: "SORT=DISPLAY", rfc: "RFC 5957",
+		name: "SORT=DISPLAY", rfc: "RFC 5957", needs: "SORT",
 		sorts: []sortKey{
 			byText("DISPLAYFROM", func(k *mime.Keys) string { return k.DisplayFrom }),
 			byText("DISPLAYTO", func(k *mime.Keys) string { return k.DisplayTo }),
@@ -42,7 +42,7 @@ func sortDisplay() extension {
 }
 
 // eSort is ESORT: SORT with the result options of SEARCH, RFC 5267 §3.
-func eSort() extension { return extension{name: "ESORT", rfc: "RFC 5267"} }
+func eSort() extension { return extension{name: "ESORT", rfc: "RFC 5267", needs: "SORT"} }
 
 // sortKey is a sort criterion by its name.
 type sortKey struct {

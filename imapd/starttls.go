@@ -4,7 +4,7 @@ import "context"
 
 func startTLS() extension {
 	return extension{
-		name: "STARTTLS", rfc: "RFC 9051 §6.2.1",
+		name: "STARTTLS", rfc: "RFC 9051 §6.2.1", early: true,
 		offered:  func(s *session) bool { return s.beforeLogin() && s.server.opts.TLS != nil && !s.link.secure() },
 		commands: []command{{name: "STARTTLS", rfc: "RFC 9051 §6.2.1", in: notAuthenticated, parse: alone(runStartTLS)}},
 	}

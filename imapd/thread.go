@@ -12,6 +12,8 @@ func threading(algorithm string, thread func([]sorted) *branch) extension {
 	e := extension{name: "THREAD=" + algorithm, rfc: "RFC 5256", threads: []threadAlgorithm{{algorithm, thread}}}
 	if algorithm == "REFERENCES" {
 		e.commands = both(command{name: "THREAD", rfc: "RFC 5256 §3", in: selected, seqs: byNumbers}, parseThread)
+	} else {
+		e.needs = "THREAD=REFERENCES"
 	}
 	return e
 }

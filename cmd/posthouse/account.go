@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +27,7 @@ func newAccount() *cobra.Command {
 		newAccountVerb("account enable", "Unlock an account", http.MethodPost, "/enable"),
 		newAccountVerb("account keep-sent", "File what an account sends in its Sent box; a copy that its client files becomes the same message", http.MethodPost, "/keep-sent"),
 		newAccountVerb("account leave-sent", "Leave filing what an account sends to its clients", http.MethodPost, "/leave-sent"),
-		newAppPassword(), newLimits(), newQuota(), newAlias())
+		newAppPassword(), newLimits(), newQuota(), newWithout(), newAlias())
 }
 
 func accountPath(login string) string { return "/v1/accounts/" + url.PathEscape(login) }
@@ -150,6 +151,34 @@ func newQuota() *cobra.Command {
 		t.row("size", held(a.Quota.Octets, octets))
 		t.row("messages", held(a.Quota.Messages, func(n int64) string { return strconv.FormatInt(n, 10) }))
 		return t.flush()
+	})
+}
+
+func newWithout() *cobra.Command {
+	c := &cobra.Command{
+		Use: "without ADDRESS [EXTENSION...]", Short: "Extensions of IMAP that an account's clients are not offered, since they have bugs; with names, or none, change it",
+		Args:    cobra.MinimumNArgs(1),
+		Example: "  posthouse account without alice@example.com\n  posthouse account without alice@example.com QRESYNC NOTIFY\n  posthouse account without alice@example.com none",
+	}
+	return remote(c, func(c *cobra.Command, server *client, f *connection, args []string) error {
+		names := args[1:]
+		if len(names) == 1 && names[0] == "none" {
+			names = []string{}
+		}
+		if len(args) > 1 {
+			if err := server.call(c.Context(), http.MethodPut, accountPath(args[0])+"/without", admin.Without{Extensions: names}, nil); err != nil {
+				return err
+			}
+		}
+		var a directory.Account
+		if err := server.call(c.Context(), http.MethodGet, accountPath(args[0]), nil, &a); err != nil {
+			return err
+		}
+		if f.json {
+			return printJSON(c.OutOrStdout(), admin.Without{Extensions: strings.Fields(a.Without)})
+		}
+		fmt.Fprintln(c.OutOrStdout(), cmp.Or(a.Without, "none"))
+		return nil
 	})
 }
 

@@ -137,7 +137,7 @@ func (h *house) openControl() error {
 	}
 	d := httpDoor(l, admin.New(admin.Options{
 		Spool: h.spool, Directory: h.directory, Store: h.store, Disconnect: h.disconnect, Reload: h.reload, Verify: h.verify, Zone: h.zone,
-		Bans: admin.Bans{All: h.bans, Lift: h.clients.Lift}, Version: version(), Log: h.log,
+		Bans: admin.Bans{All: h.bans, Lift: h.clients.Lift}, Extensions: imapd.Optional(), Version: version(), Log: h.log,
 	}), 0) // a list of a million messages is as long as it is, for whoever runs the server
 	d.name, d.protocol, d.addr = "control "+path, "control", l.Addr()
 	h.doors = append(h.doors, d)

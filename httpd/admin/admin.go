@@ -46,10 +46,12 @@ type Options struct {
 	// Verify looks for damage in everything that is stored. nil: there is nothing to look at.
 	Verify func(context.Context) iter.Seq2[Trouble, error]
 	// Zone are the DNS records to publish, as zone text. nil: there are none.
-	Zone    func() (string, error)
-	Bans    Bans
-	Version string
-	Log     *slog.Logger // nil: none
+	Zone func() (string, error)
+	Bans Bans
+	// Extensions are the extensions of IMAP that an account may be without.
+	Extensions []string
+	Version    string
+	Log        *slog.Logger // nil: none
 }
 
 type api struct{ Options }
@@ -94,6 +96,7 @@ func New(o Options) http.Handler {
 		"DELETE /v1/accounts/{login}/app-passwords/{id}": a.revokeAppPassword,
 		"GET /v1/accounts/{login}/limits":                a.spent,
 		"PUT /v1/accounts/{login}/quota":                 a.setQuota,
+		"PUT /v1/accounts/{login}/without":               a.setWithout,
 		"PUT /v1/accounts/{login}/limits":                a.setAllowance,
 		"GET /v1/accounts/{login}/expunged":              a.expunged,
 		"DELETE /v1/accounts/{login}/expunged":           a.purge,

@@ -3,6 +3,8 @@ package admin
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"posthouse/directory"
@@ -127,6 +129,28 @@ func (a *api) setQuota(r *http.Request) (any, error) {
 		return nil, fmt.Errorf("%w: a quota is 0, which is any number, or more", errRequest)
 	}
 	return done{}, a.Directory.SetQuota(r.Context(), who, q)
+}
+
+// Without is the request for an account's clients not to be offered some extensions of IMAP.
+type Without struct {
+	Extensions []string `json:"extensions"`
+}
+
+// setWithout takes names in any case. Sessions take it up at their next login.
+func (a *api) setWithout(r *http.Request) (any, error) {
+	var w Without
+	who, err := about(r, &w)
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range w.Extensions {
+		known := slices.IndexFunc(a.Extensions, func(e string) bool { return strings.EqualFold(e, name) })
+		if known < 0 {
+			return nil, fmt.Errorf("%w: %q is none of %s", errRequest, name, strings.Join(a.Extensions, " "))
+		}
+		w.Extensions[i] = a.Extensions[known]
+	}
+	return done{}, a.Directory.SetWithout(r.Context(), who, w.Extensions...)
 }
 
 func (a *api) disconnect(r *http.Request, who mail.Address) error {
