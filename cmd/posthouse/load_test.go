@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ type rush struct {
 	perSession int // messages; 0: as many as there is time for
 	size       int // octets of a message
 	recipients int
+	lmtp       string        // the one recipient, over LMTP; empty: over SMTP, to recipients of the sink
 	wait       time.Duration // no message begins after it
 }
 
@@ -63,7 +65,7 @@ func (l rush) head() []byte {
 	var b bytes.Buffer
 	b.WriteString("MAIL FROM:<alice@client.test>\r\n")
 	for i := range l.recipients {
-		fmt.Fprintf(&b, "RCPT TO:<r%d@sink.test>\r\n", i)
+		fmt.Fprintf(&b, "RCPT TO:<%s>\r\n", cmp.Or(l.lmtp, fmt.Sprintf("r%d@sink.test", i)))
 	}
 	b.WriteString("DATA\r\n")
 	return b.Bytes()
@@ -104,7 +106,11 @@ func (c *loadClient) session(latencies *[]time.Duration) (n int, err error) {
 	conn.SetDeadline(c.until.Add(time.Minute)) //nolint:errcheck // it is a TCP connection
 	r := bufio.NewReader(conn)
 	begin := time.Now()
-	if err := errors.Join(expect(r, "220"), put(conn, []byte("EHLO mail.client.test\r\n")), expect(r, "250")); err != nil {
+	greeting := "EHLO"
+	if c.lmtp != "" {
+		greeting = "LHLO"
+	}
+	if err := errors.Join(expect(r, "220"), put(conn, []byte(greeting+" mail.client.test\r\n")), expect(r, "250")); err != nil {
 		return 0, err
 	}
 	for ; time.Now().Before(c.until) && (c.perSession == 0 || n < c.perSession); n++ {
