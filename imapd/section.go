@@ -180,32 +180,41 @@ func (i *sectionItem) ofTop() bool {
 	return len(i.path) == 0 && (i.text == "HEADER" || i.fields != nil)
 }
 
+// whole tells whether it is the whole message.
+func (i *sectionItem) whole() bool { return len(i.path) == 0 && i.text == "" }
+
 func (i *sectionItem) wants() mailbox.FactSet {
 	switch {
 	case i.ofTop():
 		return mailbox.WantHeader
-	case len(i.path) == 0 && i.text == "":
-		return 0
+	case i.whole():
+		return mailbox.WantOctets
 	}
-	return mailbox.WantParts
+	return mailbox.WantParts | mailbox.WantOctets
 }
 
 func (i *sectionItem) reads() bool { return i.seen }
 
 func (i *sectionItem) write(b []byte, t *target) ([]byte, streamer) {
 	i.found = false
-	switch i.wants() {
-	case mailbox.WantHeader:
+	octets := t.facts.Octets
+	switch {
+	case i.ofTop():
 		if t.facts.Header == nil {
 			return b, i
 		}
 		return i.appendText(b, i.subset(t.facts.Header)), nil
-	case mailbox.WantParts:
+	case i.whole():
+		i.span, i.found = mime.Span{Len: int64(len(octets))}, octets != nil
+	default:
 		if i.find(t.facts.Parts); !i.found {
 			return append(append(b, i.name...), " NIL"...), nil
 		}
 	}
-	return b, i
+	if octets == nil || i.fields != nil {
+		return b, i
+	}
+	return i.appendText(b, octets[i.span.Off:i.span.End()]), nil
 }
 
 // find looks for the section in the message's structure.

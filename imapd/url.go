@@ -240,7 +240,7 @@ func (u *messageURL) open(ctx context.Context, account mailbox.Account, box mail
 
 // reader is what FETCH would answer with, and its size.
 func (i *sectionItem) reader(ctx context.Context, m *opened) (io.Reader, int64, error) {
-	if i.wants() == mailbox.WantParts {
+	if !i.ofTop() && !i.whole() {
 		if err := m.parts(ctx, i.find); err != nil {
 			return nil, 0, err
 		}

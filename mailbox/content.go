@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"slices"
@@ -34,8 +35,8 @@ type chunk struct {
 	data   []byte
 }
 
-// minCompressed is the fewest octets of a chunk worth compressing; it also must save a quarter, or reading it would cost more than it
-// saves.
+// minCompressed is the fewest octets of a chunk worth compressing; it also must save a third, or reading it would cost more than it
+// saves. (What is in base64 never saves more than a quarter.)
 const minCompressed = 1 << 10
 
 // codec compresses and decompresses chunks.
@@ -62,21 +63,41 @@ func (c *codec) makeChunk(n int64, octets []byte) chunk {
 	if len(octets) < minCompressed {
 		return k
 	}
-	if data := c.enc.EncodeAll(octets, make([]byte, 0, len(octets)/2)); len(data) <= len(octets)*3/4 {
+	if data := c.enc.EncodeAll(octets, make([]byte, 0, len(octets)/2)); len(data) <= len(octets)*2/3 {
 		k.coding, k.data = codingZstd, data
 	}
 	return k
 }
 
-// decode is what makeChunk encoded. It may be data itself.
-func (c *codec) decode(coding int64, data []byte) ([]byte, error) {
-	switch coding {
+// Columns of a query for chunks.
+const (
+	chunkCoding = iota
+	chunkCRC
+	chunkData
+)
+
+// appendChunk appends the octets of a chunk, and checks them. What is packed goes through scratch.
+func (c *codec) appendChunk(b []byte, s *sqlite.Stmt, scratch *[]byte) ([]byte, error) {
+	from, size := len(b), s.ColumnLen(chunkData)
+	switch coding := s.ColumnInt64(chunkCoding); coding {
 	case codingRaw:
-		return data, nil
+		b = slices.Grow(b, size)[:from+size]
+		s.ColumnBytes(chunkData, b[from:])
 	case codingZstd:
-		return c.dec.DecodeAll(data, nil)
+		*scratch = slices.Grow((*scratch)[:0], size)[:size]
+		s.ColumnBytes(chunkData, *scratch)
+		octets, err := c.dec.DecodeAll(*scratch, b[from:from])
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, octets...) // as a rule they are there already
+	default:
+		return nil, fmt.Errorf("coding %d is not known", coding)
 	}
-	return nil, fmt.Errorf("coding %d is not known", coding)
+	if crc32.Checksum(b[from:], castagnoli) != uint32(s.ColumnInt64(chunkCRC)) {
+		return nil, errors.New("its checksum is another")
+	}
+	return b, nil
 }
 
 // split cuts octets into chunks from number n on; they may share the octets.
@@ -91,12 +112,10 @@ func (c *codec) split(n int64, octets []byte) (chunks []chunk) {
 // readChunk reads chunk n of a content.
 func (c *codec) readChunk(conn *sqlite.Conn, blob BlobID, n int64) (*piece, error) {
 	p := &piece{n: n}
+	var scratch []byte
 	err := rows(conn, "SELECT coding, crc, data FROM chunk WHERE key = ?", func(s *sqlite.Stmt) (err error) {
-		if p.octets, err = c.decode(s.ColumnInt64(0), columnBytes(s, 2)); err != nil {
+		if p.octets, err = c.appendChunk(nil, s, &scratch); err != nil {
 			return fmt.Errorf("%w: chunk %d of content %d: %w", ErrCorrupt, n, blob, err)
-		}
-		if crc32.Checksum(p.octets, castagnoli) != uint32(s.ColumnInt64(1)) {
-			return fmt.Errorf("%w: the checksum of chunk %d of content %d", ErrCorrupt, n, blob)
 		}
 		return nil
 	}, chunkKey(blob, n))

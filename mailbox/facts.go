@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"iter"
 	"slices"
 	"strings"
@@ -58,6 +59,7 @@ type factReader struct {
 	ids     []BlobID
 	facts   []Facts
 	arena   []byte
+	scratch []byte // what chunks are unpacked from
 }
 
 // drain yields the facts of ids; false: no more are wanted.
@@ -89,7 +91,7 @@ func (r *factReader) read(conn *sqlite.Conn) (err error) {
 		}
 	}
 	open(&c.facts, r.factsQuery())
-	open(&c.headers, "SELECT blob, octets FROM header WHERE blob >= ? ORDER BY blob")
+	open(&c.headers, "SELECT blob, octets, size, crc FROM header WHERE blob >= ? ORDER BY blob")
 	open(&c.search, "SELECT blob, keys, texts FROM search WHERE blob >= ? ORDER BY blob")
 	defer func() {
 		for _, c := range [...]*cursor{c.facts, c.headers, c.search} {
@@ -139,17 +141,62 @@ func (r *factReader) readOne(c *cursors, id BlobID) error {
 			return err
 		}
 	}
-	if r.want&WantHeader != 0 {
-		found, err := c.headers.seek(id)
-		if err != nil {
+	if r.want&(WantHeader|WantOctets) != 0 {
+		if err := r.readHeader(c.headers, &f); err != nil {
 			return err
-		}
-		if found && !c.headers.ColumnIsNull(1) {
-			f.Header = r.take(c.headers, 1)
 		}
 	}
 	r.facts = append(r.facts, f)
 	return nil
+}
+
+// readHeader reads the header, and what follows it if that is one chunk at most.
+func (r *factReader) readHeader(c *cursor, f *Facts) error {
+	found, err := c.seek(f.Blob)
+	if err != nil || !found {
+		return err
+	}
+	size := c.ColumnInt64(2)
+	if c.ColumnIsNull(1) {
+		if size <= chunkSize && r.want&WantOctets != 0 {
+			f.Octets, err = r.readOctets(c.conn, f.Blob, nil)
+		}
+		return err
+	}
+	f.Header = r.take(c, 1)
+	if r.want&WantOctets == 0 || size-int64(len(f.Header)) > chunkSize {
+		return nil
+	}
+	if len(f.Header) > 0 && crc32.Checksum(f.Header, castagnoli) != uint32(c.ColumnInt64(3)) {
+		return fmt.Errorf("%w: the header of content %d", ErrCorrupt, f.Blob)
+	}
+	if size == int64(len(f.Header)) {
+		f.Octets = f.Header
+		return nil
+	}
+	if f.Octets, err = r.readOctets(c.conn, f.Blob, f.Header); err == nil {
+		f.Header = f.Octets[:len(f.Header)]
+	}
+	return err
+}
+
+// readOctets appends the first chunk to the header, which was read last.
+func (r *factReader) readOctets(conn *sqlite.Conn, id BlobID, header []byte) (octets []byte, err error) {
+	from := len(r.arena) - len(header)
+	if cap(r.arena)-len(r.arena) < chunkSize { // what was taken before keeps the old one
+		r.arena = append(make([]byte, 0, max(2*cap(r.arena), len(header)+chunkSize)), header...)
+		from = 0
+	}
+	err = rows(conn, "SELECT coding, crc, data FROM chunk WHERE key = ?", func(s *sqlite.Stmt) error {
+		b, err := r.account.store.codec.appendChunk(r.arena, s, &r.scratch)
+		if err != nil {
+			return fmt.Errorf("%w: chunk 0 of content %d: %w", ErrCorrupt, id, err)
+		}
+		r.arena = b
+		octets = b[from:len(b):len(b)]
+		return nil
+	}, chunkKey(id, 0))
+	return octets, err
 }
 
 func (r *factReader) readFacts(c *cursor, f *Facts) (bool, error) {
@@ -208,13 +255,14 @@ func (r *factReader) take(c *cursor, column int) []byte {
 // cursor walks over the rows of a table by ascending blob, the first column.
 type cursor struct {
 	*sqlite.Stmt
+	conn *sqlite.Conn
 	at   BlobID
 	open bool // at a row
 }
 
 func openCursor(conn *sqlite.Conn, query string) (*cursor, error) {
 	s, err := conn.Prepare(query)
-	return &cursor{Stmt: s}, err
+	return &cursor{Stmt: s, conn: conn}, err
 }
 
 // seek goes to the row of the content; false: there is none.

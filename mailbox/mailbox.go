@@ -208,6 +208,7 @@ const (
 	WantParts
 	WantKeys
 	WantTexts
+	WantOctets
 )
 
 // Facts is what Stage learnt of a content once and for all. Envelope, Body and BodyStructure are in the parenthesized form of
@@ -219,6 +220,7 @@ type Facts struct {
 	Body          []byte
 	BodyStructure []byte
 	Header        []byte // the whole header with its empty line; nil if over MaxCachedHeader: Open has it
+	Octets        []byte // the whole message; nil if it is of more than one chunk: Open has it
 	Parts         *mime.Part
 	// Keys and Texts are nil if the content was staged before there were any, or its header is over MaxCachedHeader (for Texts, its fields
 	// over mime.MaxTexts): Open has it.
