@@ -2,7 +2,6 @@ package imapd
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/base64"
 	"errors"
 
@@ -27,12 +26,7 @@ func authentication() extension {
 
 // channel is the session's connection, as mechanisms see it.
 func (s *session) channel() sasl.Channel {
-	ch := sasl.Channel{Plaintext: s.server.opts.AllowPlaintextAuth, Scope: directory.ScopeIMAP, Client: addressOf(s.link.conn.RemoteAddr())}
-	if conn, ok := s.link.conn.(*tls.Conn); ok {
-		state := conn.ConnectionState()
-		ch.TLS = &state
-	}
-	return ch
+	return sasl.Channel{TLS: s.link.TLS(), Plaintext: s.server.opts.AllowPlaintextAuth, Scope: directory.ScopeIMAP, Client: s.link.Client()}
 }
 
 func saslIR() extension {
@@ -47,7 +41,7 @@ func loginDisabled() extension {
 }
 
 // mayLogIn tells whether passwords may be sent on this connection: RFC 9051 §11.7.
-func (s *session) mayLogIn() bool { return s.link.secure() || s.server.opts.AllowPlaintextAuth }
+func (s *session) mayLogIn() bool { return s.link.Secure() || s.server.opts.AllowPlaintextAuth }
 
 type authenticateCommand struct {
 	mechanism string
@@ -143,7 +137,7 @@ func (s *session) refused(mechanism, name string, err error) error {
 		if errors.Is(err, guess) {
 			s.delay = s.server.opts.Limits.LoginDelay << s.failedLogins
 			s.failedLogins++
-			s.log.Info("authentication failed", "login", name, "remote", s.link.conn.RemoteAddr(), "mechanism", mechanism, "err", err)
+			s.log.Info("authentication failed", "login", name, "remote", s.link.Remote(), "mechanism", mechanism, "err", err)
 		}
 	}
 	var syntax reply
@@ -165,6 +159,6 @@ func (s *session) admitted(ctx context.Context, mechanism string, x *sasl.Exchan
 	if observe := s.server.opts.Observe.Authenticated; observe != nil {
 		observe(mechanism, nil)
 	}
-	s.log.Info("logged in", "remote", s.link.conn.RemoteAddr(), "mechanism", mechanism)
+	s.log.Info("logged in", "remote", s.link.Remote(), "mechanism", mechanism)
 	return reply{code: string(s.appendCapabilities(nil)), text: "Logged in"}, nil
 }

@@ -37,13 +37,14 @@ func loggedInSession(t testing.TB, n int) (*session, *sink) {
 	t.Helper()
 	server := NewServer(testOptions(t))
 	conn := &sink{}
-	s := newSession(server, conn, networkOf(nil))
-	if refusal := server.enter(s); refusal != "" {
-		t.Fatal(refusal)
+	l, err := server.hub.Enter(conn)
+	if err != nil {
+		t.Fatal(err)
 	}
+	s := newSession(server, l)
 	t.Cleanup(func() {
 		s.close()
-		server.leave(s)
+		server.hub.Leave(l)
 	})
 	login := mailtest.Address("bob@south.test")
 	if err := s.logIn(t.Context(), directory.Account{ID: "bob", Login: login}); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"posthouse/imapd/wire"
+	"posthouse/internal/link"
 	"posthouse/mail/mime"
 	"posthouse/mailbox"
 )
@@ -108,7 +109,7 @@ func (f *nulFinder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (i *binaryItem) stream(w *wire.Writer, m *opened) error {
+func (i *binaryItem) stream(w *link.Writer, m *opened) error {
 	b := append(append(w.Available(), i.name...), ' ')
 	if i.sizeOnly {
 		return w.Advance(wire.AppendNumber(b, i.size))

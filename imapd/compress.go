@@ -3,6 +3,7 @@ package imapd
 import (
 	"bytes"
 	"context"
+	"io"
 	"strings"
 	"sync"
 
@@ -15,7 +16,7 @@ import (
 func compress() extension {
 	return extension{
 		name: "COMPRESS=DEFLATE", rfc: "RFC 4978",
-		offered:  func(s *session) bool { return s.account != nil && s.link.deflated == nil },
+		offered:  func(s *session) bool { return s.account != nil && !s.link.Layered() },
 		commands: []command{{name: "COMPRESS", rfc: "RFC 4978 §3", in: loggedIn, parse: parseCompress}},
 	}
 }
@@ -32,13 +33,13 @@ func parseCompress(p *parser) (runner, error) {
 }
 
 func runCompress(_ context.Context, s *session) (reply, error) {
-	if s.link.deflated != nil {
+	if s.link.Layered() {
 		return reply{}, errCompressed
 	}
 	s.after = func(context.Context) {
 		// What the client sent before it saw the answer was not compressed: it is dropped with the old input.
 		limits := s.in.Limits
-		s.link.deflated = newDeflated(s.link)
+		s.link.Layer(newDeflated)
 		s.listen()
 		s.in.Limits = limits
 	}
@@ -47,16 +48,13 @@ func runCompress(_ context.Context, s *session) (reply, error) {
 
 // deflated is a layer of compression over a link.
 type deflated struct {
-	link *link
-	in   *inflate.Reader
+	*inflate.Reader
+	out io.Writer
 }
 
-func newDeflated(l *link) *deflated { return &deflated{link: l, in: inflate.NewReader(plainLink{l})} }
-
-// plainLink is a link below its compression.
-type plainLink struct{ *link }
-
-func (l plainLink) Read(p []byte) (int, error) { return l.readPlain(p) }
+func newDeflated(below io.ReadWriter) io.ReadWriter {
+	return &deflated{inflate.NewReader(below), below}
+}
 
 // compressionLevel is the quickest one: answers shrink to a third by it, and another tenth costs as much again.
 const compressionLevel = 1
@@ -88,7 +86,7 @@ func (d *deflated) Write(p []byte) (int, error) {
 		err = c.Flush()
 	}
 	if err == nil {
-		_, err = d.link.writePlain(c.out.Bytes())
+		_, err = d.out.Write(c.out.Bytes())
 	}
 	return len(p), err
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"posthouse/imapd/wire"
+	"posthouse/internal/link"
 	"posthouse/mail"
 	"posthouse/mail/mime"
 	"posthouse/mailbox"
@@ -33,7 +34,7 @@ type fetcher interface {
 type streamer interface {
 	// prepare finds out what there is to write; after it, only a failing disk or client is in the way.
 	prepare(ctx context.Context, m *opened) error
-	stream(w *wire.Writer, m *opened) error
+	stream(w *link.Writer, m *opened) error
 }
 
 // target is the message being written.

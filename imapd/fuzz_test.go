@@ -174,10 +174,12 @@ func FuzzSession(f *testing.F) {
 }
 
 func runScript(server *Server, conn net.Conn) {
-	s := newSession(server, conn, networkOf(nil))
-	if server.enter(s) == "" {
-		s.serve(context.Background())
+	l, err := server.hub.Enter(conn)
+	if err != nil {
+		panic(err)
 	}
+	defer server.hub.Leave(l)
+	newSession(server, l).serve(context.Background())
 }
 
 var (

@@ -48,22 +48,22 @@ func (c *idleCommand) run(ctx context.Context, s *session) (reply, error) {
 
 // wait tells of changes until the client sends something or is gone. While another goroutine waits for that, this one alone writes.
 func (c *idleCommand) wait(ctx context.Context, s *session, changes <-chan mailbox.ModSeq) error {
-	s.link.beforeRead = nil
+	s.link.BeforeRead = nil
 	heard := make(chan struct{})
 	go func() {
 		defer close(heard)
-		s.link.await()
+		s.link.Await()
 		c.p.Wait()
-		s.link.begin()
+		s.link.Begin()
 	}()
 	defer func() {
 		select {
 		case <-heard:
 		default: // Telling failed: the session ends, also if the wait for the client has not begun yet.
-			s.link.stop()
+			s.link.Stop()
 			<-heard
 		}
-		s.link.beforeRead = s.out.Flush
+		s.link.BeforeRead = s.out.Flush
 	}()
 	for {
 		select {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"posthouse/imapd/wire"
+	"posthouse/internal/link"
 	"posthouse/mail/mime"
 )
 
@@ -35,6 +36,10 @@ func (l Limits) withDefaults() Limits {
 	}
 }
 
+func (l Limits) times() link.Times {
+	return link.Times{Login: l.LoginTime, Idle: l.IdleTime, Command: l.CommandTime, Write: l.WriteTime}
+}
+
 // Limits of one session.
 const (
 	maxFailedLogins  = 4             // then BYE
@@ -55,11 +60,6 @@ const (
 	maxPatterns      = 100           // of one LIST
 	maxFieldNames    = 200           // of one HEADER.FIELDS
 	maxFlags         = 100           // keywords in one command
-	maxLinger        = 64 << 10      // octets read after our last word
-	lingerTime       = time.Second   // for which they are read
-
-	// lastCommand is for the command that runs when a session is to end: its account is disabled, or the server shuts down.
-	lastCommand = 30 * time.Second
 )
 
 // earlyLimits hold before authentication, when memory is given to strangers. A SASL response is a line (RFC 4422 names

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/html"
 
 	"posthouse/imapd/wire"
+	"posthouse/internal/link"
 	"posthouse/mail/mime"
 	"posthouse/mailbox"
 )
@@ -93,7 +94,7 @@ func (i *previewItem) prepare(_ context.Context, m *opened) error {
 	return nil
 }
 
-func (i *previewItem) stream(w *wire.Writer, _ *opened) error {
+func (i *previewItem) stream(w *link.Writer, _ *opened) error {
 	return w.Advance(wire.AppendString(append(w.Available(), "PREVIEW "...), i.text))
 }
 

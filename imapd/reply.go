@@ -8,6 +8,7 @@ import (
 	"posthouse/directory"
 	"posthouse/directory/sasl"
 	"posthouse/imapd/wire"
+	"posthouse/internal/link"
 	"posthouse/mailbox"
 )
 
@@ -59,7 +60,6 @@ var (
 	errState          = bad("Not in this state")
 	errCanceled       = bad("Authentication canceled")
 	errBase64         = bad("Not base64")
-	errAccountLimit   = no("LIMIT", "Too many sessions of this account")
 	errTLSOn          = bad("TLS is on already")
 	errNoTLS          = no("CANNOT", "There is no TLS here")
 	errReadOnly       = no("NOPERM", "The mailbox is selected read-only")
@@ -118,6 +118,11 @@ var replies = []struct {
 	{mailbox.ErrCorrupt, no("CORRUPTION", "Mailbox damaged"), true},
 	{mailbox.ErrClosed, no("UNAVAILABLE", "Closing; try again later"), false},
 
+	{link.ErrClosing, no("UNAVAILABLE", "Closing; try again later"), false},
+	{link.ErrFull, no("UNAVAILABLE", "Too many sessions; try again later"), false},
+	{link.ErrNetworkFull, no("LIMIT", "Too many sessions from your network"), false},
+	{link.ErrUserFull, no("LIMIT", "Too many sessions of this account"), false},
+
 	{directory.ErrCredentials, no("AUTHENTICATIONFAILED", "Wrong name or password"), false},
 	{directory.ErrDisabled, no("CONTACTADMIN", "The account is disabled"), false},
 	{directory.ErrUnavailable, no("UNAVAILABLE", "Cannot authenticate now; try again later"), true},
@@ -167,4 +172,10 @@ func replyTo(err error) (r reply, grave bool) {
 		}
 	}
 	return errServerBug, true
+}
+
+// turnedAway is what a client hears that cannot have a session: RFC 9051 §7.1.5.
+func turnedAway(err error) string {
+	r, _ := replyTo(err)
+	return "* BYE [" + r.code + "] " + r.text + "\r\n"
 }

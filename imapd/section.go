@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"posthouse/imapd/wire"
+	"posthouse/internal/link"
 	"posthouse/mail/mime"
 	"posthouse/mailbox"
 )
@@ -261,7 +262,7 @@ func (i *sectionItem) prepare(ctx context.Context, m *opened) error {
 	return nil
 }
 
-func (i *sectionItem) stream(w *wire.Writer, m *opened) error {
+func (i *sectionItem) stream(w *link.Writer, m *opened) error {
 	if i.fields != nil {
 		return w.Advance(i.appendText(w.Available(), i.kept))
 	}
@@ -305,7 +306,7 @@ func (i *sectionItem) names(field []byte) bool {
 }
 
 // copyOctets writes octets of a message without keeping more than the buffer of them.
-func copyOctets(w *wire.Writer, from io.ReaderAt, span mime.Span) error {
+func copyOctets(w *link.Writer, from io.ReaderAt, span mime.Span) error {
 	for span.Len > 0 {
 		b := w.Available()
 		room := b[len(b):min(int64(cap(b)), int64(len(b))+span.Len)]

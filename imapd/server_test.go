@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"posthouse/directory/sasl"
+	"posthouse/internal/link"
 	"posthouse/internal/transcript"
 	"posthouse/mail/mailtest"
 )
@@ -157,19 +158,19 @@ func TestDisconnectEndsSessionsOfOneAccount(t *testing.T) {
 }
 
 // pipe serves one connection in memory, inside a bubble of synctest; it is over when the session is.
-func pipe(t testing.TB, o Options) (*client, *Server) {
+func pipe(t testing.TB, o Options) (c *client, ended <-chan struct{}) {
 	t.Helper()
-	o.Log = nil
-	s := NewServer(o)
+	done := make(chan struct{})
+	o.Log, o.Observe.Ended = nil, func() { close(done) }
 	ours, theirs := net.Pipe()
-	s.admit(theirs)
-	return newClient(t, ours), s
+	NewServer(o).hub.Admit(theirs)
+	return newClient(t, ours), done
 }
 
 func TestLoginTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		c, s := pipe(t, Options{Limits: Limits{LoginTime: time.Minute}})
+		c, ended := pipe(t, Options{Limits: Limits{LoginTime: time.Minute}})
 		gone := make(chan struct{})
 		go func() { // A client that sends a little now and then gains nothing by it.
 			defer close(gone)
@@ -185,7 +186,7 @@ func TestLoginTime(t *testing.T) {
 		if took := time.Since(began); took != time.Minute {
 			t.Errorf("it took %v", took)
 		}
-		s.wg.Wait()
+		<-ended
 		<-gone
 	})
 }
@@ -193,10 +194,10 @@ func TestLoginTime(t *testing.T) {
 func TestSlowReaderIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		c, s := pipe(t, Options{Limits: Limits{WriteTime: time.Minute, LoginTime: time.Hour}})
+		c, ended := pipe(t, Options{Limits: Limits{WriteTime: time.Minute, LoginTime: time.Hour}})
 		c.until("* OK")
 		go io.Copy(c.conn, strings.NewReader(strings.Repeat("a CAPABILITY\r\n", 1000))) //nolint:errcheck // it is cut off
-		s.wg.Wait()
+		<-ended
 		if took := time.Since(began); took != time.Minute {
 			t.Errorf("it took %v", took)
 		}
@@ -206,7 +207,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 func TestFailedLoginsAreDelayed(t *testing.T) {
 	o := testOptions(t)
 	synctest.Test(t, func(t *testing.T) {
-		c, s := pipe(t, Options{Auth: sasl.New(sasl.Options{Directory: nobody{}}), AllowPlaintextAuth: true, Store: o.Store})
+		c, ended := pipe(t, Options{Auth: sasl.New(sasl.Options{Directory: nobody{}}), AllowPlaintextAuth: true, Store: o.Store})
 		c.until("* OK")
 		for i, want := range []time.Duration{1, 2, 4, 8} {
 			began := time.Now()
@@ -218,7 +219,7 @@ func TestFailedLoginsAreDelayed(t *testing.T) {
 		}
 		c.until("* BYE Too many failed logins")
 		c.expectEnd()
-		s.wg.Wait()
+		<-ended
 	})
 }
 
@@ -292,7 +293,7 @@ func TestObserver(t *testing.T) {
 	o := testOptions(t)
 	var connected, refused, ended, failed, authenticated, commands atomic.Int64
 	o.Limits.Sessions = 1
-	o.Observe = Observer{
+	o.Observe = link.Observer{
 		Connected: func(no bool) {
 			if no {
 				refused.Add(1)

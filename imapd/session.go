@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -18,19 +16,19 @@ import (
 
 	"posthouse/directory"
 	"posthouse/imapd/wire"
+	"posthouse/internal/link"
 	"posthouse/mailbox"
 )
 
 // session is one connection from greeting to BYE. One goroutine runs it; only IDLE has a second one wait.
 type session struct {
-	server  *Server
-	table   *table
-	network netip.Prefix
-	log     *slog.Logger
-	anyone  *slog.Logger // the log before somebody is logged in
-	link    *link
-	in      *wire.Decoder
-	out     *wire.Writer
+	server *Server
+	table  *table
+	log    *slog.Logger
+	anyone *slog.Logger // the log before somebody is logged in
+	link   *link.Link
+	in     *wire.Decoder
+	out    *link.Writer
 
 	tag     string // of the command that runs
 	dialect dialect
@@ -52,21 +50,17 @@ const inputBuffer = 2 << 10
 
 func newInput(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, inputBuffer) }
 
-func newSession(server *Server, conn net.Conn, network netip.Prefix) *session {
-	s := &session{
-		server: server, table: server.table, network: network,
-		log:  server.opts.Log.With("sid", newSessionID()),
-		link: &link{limits: &server.opts.Limits, conn: conn, until: time.Now().Add(server.opts.Limits.LoginTime)},
-	}
+func newSession(server *Server, l *link.Link) *session {
+	s := &session{server: server, table: server.table, log: server.opts.Log.With("sid", l.ID), link: l}
 	s.anyone = s.log
-	s.out = wire.NewWriter(s.link)
+	s.out = link.NewWriter(l)
 	s.listen()
 	return s
 }
 
 // listen begins to read commands, from the connection as it is now: what was read ahead of it is dropped.
 func (s *session) listen() {
-	s.link.beforeRead = s.out.Flush
+	s.link.BeforeRead = s.out.Flush
 	s.in = wire.NewDecoder(newInput(s.link))
 	s.in.Limits = earlyLimits()
 	s.in.Continue = func() error {
@@ -89,7 +83,6 @@ func (s *session) state() states {
 }
 
 func (s *session) serve(ctx context.Context) {
-	defer s.server.leave(s)
 	defer s.close()
 	defer func() {
 		if r := recover(); r != nil {
@@ -98,9 +91,9 @@ func (s *session) serve(ctx context.Context) {
 			s.out.Flush() //nolint:errcheck // it ends in any case
 		}
 	}()
-	s.log.Debug("session begins", "remote", s.link.conn.RemoteAddr())
-	if s.link.secure() {
-		if err := s.link.startTLS(ctx, nil); err != nil {
+	s.log.Debug("session begins", "remote", s.link.Remote())
+	if s.link.Secure() {
+		if err := s.link.StartTLS(ctx, nil); err != nil {
 			s.log.Debug("TLS handshake", "err", err)
 			return
 		}
@@ -110,7 +103,7 @@ func (s *session) serve(ctx context.Context) {
 		s.step(ctx)
 	}
 	if s.out.Flush() == nil && s.said {
-		s.link.linger()
+		s.link.Linger()
 	}
 	s.log.Debug("session ends", "err", s.out.Err())
 }
@@ -121,7 +114,7 @@ func (s *session) close() {
 			s.log.Warn("closing the account", "err", err)
 		}
 	}
-	s.link.close() //nolint:errcheck // it has ended
+	s.link.Close() //nolint:errcheck // it has ended
 }
 
 func (s *session) greet() {
@@ -134,15 +127,15 @@ func (s *session) greet() {
 
 // step reads a command and answers it.
 func (s *session) step(ctx context.Context) {
-	if !s.link.await() {
-		s.lose(errClosing)
+	if !s.link.Await() {
+		s.lose(link.ErrClosing)
 		return
 	}
 	if err := s.in.Next(); err != nil && !errors.Is(err, wire.ErrUnframed) {
 		s.lose(err)
 		return
 	}
-	s.link.begin()
+	s.link.Begin()
 	began := time.Now()
 	c, r := s.command(ctx)
 	lost := s.in.Finish()
@@ -266,7 +259,7 @@ func (s *session) bye(text string) {
 func (s *session) lose(err error) {
 	switch {
 	case s.ended:
-	case s.link.stopping():
+	case s.link.Stopping():
 		s.bye("Closing; try again later")
 	case !s.who.Until.IsZero() && time.Now().After(s.who.Until):
 		s.bye("What you logged in by has ended")
@@ -305,7 +298,7 @@ func (s *session) logIn(ctx context.Context, who directory.Account) error {
 	if err != nil {
 		return fmt.Errorf("opening the account: %w", err)
 	}
-	if err := s.server.enterAccount(s, who.ID); err != nil {
+	if err := s.server.hub.EnterUser(s.link, who.ID); err != nil {
 		return errors.Join(err, account.Close())
 	}
 	s.who, s.account = who, account
@@ -313,25 +306,25 @@ func (s *session) logIn(ctx context.Context, who directory.Account) error {
 		s.table = s.server.table.without(strings.Fields(who.Without))
 	}
 	s.log = s.anyone.With("login", who.Login.String())
-	s.link.until = who.Until
+	s.link.Until = who.Until
 	s.in.Limits = lateLimits(s.server.opts.Limits.MessageSize)
 	return nil
 }
 
 // logOut ends what logIn began; the connection goes on.
 func (s *session) logOut() {
-	s.server.leaveAccount(s)
+	s.server.hub.LeaveUser(s.link)
 	if err := s.account.Close(); err != nil {
 		s.log.Warn("closing the account", "err", err)
 	}
 	s.who, s.account, s.log, s.table = directory.Account{}, nil, s.anyone, s.server.table
-	s.link.until = time.Now().Add(s.server.opts.Limits.LoginTime)
+	s.link.Until = time.Now().Add(s.server.opts.Limits.LoginTime)
 	s.in.Limits = earlyLimits()
 }
 
 // secure does the handshake of STARTTLS. What the client sent before it is dropped: RFC 9051 §6.2.1.
 func (s *session) secure(ctx context.Context, config *tls.Config) {
-	if err := s.link.startTLS(ctx, config); err != nil {
+	if err := s.link.StartTLS(ctx, config); err != nil {
 		s.log.Debug("TLS handshake", "err", err)
 		s.ended = true
 		return

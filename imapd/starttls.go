@@ -5,7 +5,7 @@ import "context"
 func startTLS() extension {
 	return extension{
 		name: "STARTTLS", rfc: "RFC 9051 §6.2.1", early: true,
-		offered:  func(s *session) bool { return s.beforeLogin() && s.server.opts.TLS != nil && !s.link.secure() },
+		offered:  func(s *session) bool { return s.beforeLogin() && s.server.opts.TLS != nil && !s.link.Secure() },
 		commands: []command{{name: "STARTTLS", rfc: "RFC 9051 §6.2.1", in: notAuthenticated, parse: alone(runStartTLS)}},
 	}
 }
@@ -13,7 +13,7 @@ func startTLS() extension {
 func runStartTLS(_ context.Context, s *session) (reply, error) {
 	config := s.server.opts.TLS
 	switch {
-	case s.link.secure():
+	case s.link.Secure():
 		return reply{}, errTLSOn
 	case config == nil:
 		return reply{}, errNoTLS

@@ -8,13 +8,13 @@ import "context"
 func unauthenticate() extension {
 	return extension{
 		name: "UNAUTHENTICATE", rfc: "RFC 8437",
-		offered:  func(s *session) bool { return s.account != nil && s.link.deflated == nil },
+		offered:  func(s *session) bool { return s.account != nil && !s.link.Layered() },
 		commands: []command{{name: "UNAUTHENTICATE", rfc: "RFC 8437 §3", in: loggedIn, parse: alone(runUnauthenticate)}},
 	}
 }
 
 func runUnauthenticate(_ context.Context, s *session) (reply, error) {
-	if s.link.deflated != nil {
+	if s.link.Layered() {
 		return reply{}, errState
 	}
 	s.logOut()

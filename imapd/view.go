@@ -9,6 +9,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"posthouse/imapd/wire"
+	"posthouse/internal/link"
 	"posthouse/mailbox"
 )
 
@@ -341,7 +342,7 @@ func (c *flagChange) after(old mailbox.Flags, keywords []string) mailbox.Flags {
 }
 
 // sync makes told what the store has now, as far as it may, and tells the client the difference: EXPUNGE, then EXISTS, then flags.
-func (v *view) sync(w *wire.Writer, now *mailbox.Snapshot, t telling) error {
+func (v *view) sync(w *link.Writer, now *mailbox.Snapshot, t telling) error {
 	if now == v.store && t.echo == nil && t.modSeqs == nil && (!t.expunge || v.told == v.store) {
 		return nil
 	}
@@ -369,7 +370,7 @@ func (v *view) sync(w *wire.Writer, now *mailbox.Snapshot, t telling) error {
 }
 
 // tellGone tells which messages are not there any more, by their positions in old.
-func (v *view) tellGone(w *wire.Writer, old *mailbox.Snapshot, gone []int) error {
+func (v *view) tellGone(w *link.Writer, old *mailbox.Snapshot, gone []int) error {
 	if (v.client.vanished || v.client.uidOnly) && len(gone) > 0 { // RFC 7162 §3.2.10.2, RFC 9586 §3.4
 		var uids mailbox.UIDSet
 		for _, pos := range gone {
@@ -389,7 +390,7 @@ func (v *view) tellGone(w *wire.Writer, old *mailbox.Snapshot, gone []int) error
 
 // tellFlags tells the flags that are not as the client knows them, and those of t.echo. Who knows of mod-sequences hears of every new
 // one: RFC 7162 §3.1.
-func (v *view) tellFlags(w *wire.Writer, old *mailbox.Snapshot, t telling) error {
+func (v *view) tellFlags(w *link.Writer, old *mailbox.Snapshot, t telling) error {
 	var err error
 	changed(old, v.told, func(was, is *mailbox.Message, pos int) bool {
 		known := was.Flags

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"posthouse/imapd/wire"
+	"posthouse/internal/link"
 	"posthouse/mailbox"
 )
 
@@ -176,7 +177,7 @@ func TestViewAgainstModel(t *testing.T) {
 				told := telling{expunge: r.IntN(3) == 0}
 				own(r, store, v, client, &told)
 				var out bytes.Buffer
-				w := wire.NewWriter(&out)
+				w := link.NewWriter(&out)
 				now := store.snapshot()
 				if err := v.sync(w, now, told); err != nil {
 					t.Fatal(err)

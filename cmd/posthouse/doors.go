@@ -93,7 +93,7 @@ func (h *house) imapDoor(l config.Listener, listener net.Listener) door {
 	if s == nil {
 		s = imapd.NewServer(imapd.Options{
 			Hostname: h.hostname, Store: h.store, Auth: h.authority, TLS: h.doorTLS(l.Protocol), AllowPlaintextAuth: l.AllowPlaintextAuth,
-			Limits: imapd.Limits{MessageSize: h.limits.MessageSize}, Log: h.log, Observe: h.observeIMAP(),
+			Limits: imapd.Limits{MessageSize: h.limits.MessageSize}, Log: h.log, Observe: h.observe("imap"),
 		})
 		h.imap[l.AllowPlaintextAuth] = s
 	}

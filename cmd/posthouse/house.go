@@ -22,6 +22,7 @@ import (
 	"posthouse/imapd"
 	"posthouse/internal/config"
 	"posthouse/internal/dns"
+	"posthouse/internal/link"
 	"posthouse/internal/vfs"
 	"posthouse/mail"
 	"posthouse/mailbox"
@@ -56,23 +57,23 @@ type settings struct {
 // house is one complete mail system: its rooms, and the doors that are open.
 type house struct {
 	settings
-	directory    *directory.SQLite
-	store        *mailbox.SQLite
-	spool        *spool.SQLite
-	keys         *dkimKeys
-	mover        *delivery.Mover
-	clients      *mta.Clients
-	authority    *sasl.Authenticator // lets users in, at every door
-	metrics      *metrics.Registry
-	doors        []door
-	imap         map[bool]*imapd.Server // by whether plaintext passwords are taken
-	imapObserver imapd.Observer
-	closers      []func() error // what open built, in that order
+	directory *directory.SQLite
+	store     *mailbox.SQLite
+	spool     *spool.SQLite
+	keys      *dkimKeys
+	mover     *delivery.Mover
+	clients   *mta.Clients
+	authority *sasl.Authenticator // lets users in, at every door
+	metrics   *metrics.Registry
+	doors     []door
+	imap      map[bool]*imapd.Server   // by whether plaintext passwords are taken
+	observers map[string]link.Observer // by protocol
+	closers   []func() error           // what open built, in that order
 }
 
 // openHouse builds the rooms from the inside out: what holds state first, then who moves mail, then the doors. Nobody is let in yet.
 func openHouse(s settings) (*house, error) {
-	h := &house{settings: s, imap: map[bool]*imapd.Server{}, metrics: metrics.New()}
+	h := &house{settings: s, imap: map[bool]*imapd.Server{}, observers: map[string]link.Observer{}, metrics: metrics.New()}
 	for _, build := range []func() error{
 		h.lockDir, h.openDirectory, h.openStore, h.openKeys, h.openMover, h.openSpool, h.openClients, h.openAuthority, h.openDoors, h.openControl, h.measure,
 	} {

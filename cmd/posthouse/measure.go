@@ -2,12 +2,13 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"posthouse/delivery"
 	"posthouse/directory/sasl"
 	"posthouse/httpd/metrics"
-	"posthouse/imapd"
+	"posthouse/internal/link"
 	"posthouse/mta"
 	"posthouse/spool"
 )
@@ -126,26 +127,28 @@ func (h *house) observeDelivery() func(delivery.Attempt) {
 	return func(a delivery.Attempt) { attempts(a.Took, a.Via, a.Result) }
 }
 
-// observeIMAP counts what IMAP sessions do.
-func (h *house) observeIMAP() imapd.Observer {
-	if h.imap[true] != nil || h.imap[false] != nil {
-		return h.imapObserver
+// observe counts what the sessions of a protocol do that has a Hub, over all its servers.
+func (h *house) observe(protocol string) link.Observer {
+	if o, known := h.observers[protocol]; known {
+		return o
 	}
-	connected := h.metrics.Count("imap_connections_total", "IMAP connections.", "result")
-	ended := h.metrics.Count("imap_connections_ended_total", "IMAP connections that ended.")
-	logins := h.metrics.Count("imap_authentications_total", "Attempts to authenticate.", "mechanism", "result")
-	commands := h.metrics.Timing("imap_command_seconds", "IMAP commands.", "command", "status")
+	title := strings.ToUpper(protocol)
+	connected := h.metrics.Count(protocol+"_connections_total", title+" connections.", "result")
+	ended := h.metrics.Count(protocol+"_connections_ended_total", title+" connections that ended.")
+	logins := h.metrics.Count(protocol+"_authentications_total", "Attempts to authenticate.", "mechanism", "result")
+	commands := h.metrics.Timing(protocol+"_command_seconds", title+" commands.", "command", "status")
 	word := func(ok bool) string {
 		if ok {
 			return "ok"
 		}
 		return "refused"
 	}
-	h.imapObserver = imapd.Observer{
+	o := link.Observer{
 		Connected:     func(refused bool) { connected(word(!refused)) },
 		Ended:         func() { ended() },
 		Authenticated: func(mechanism string, err error) { logins(mechanism, sasl.Outcome(err)) },
 		Command:       func(name, status string, took time.Duration) { commands(took, name, status) },
 	}
-	return h.imapObserver
+	h.observers[protocol] = o
+	return o
 }

@@ -21,7 +21,7 @@ func allowed() map[string]string {
 		// fronts and the mover: no edges among them
 		"mta":      "mta spool directory crypto mail internal/dns internal/limit",
 		"delivery": "delivery spool mailbox directory mail internal/dns internal/limit",
-		"imapd":    "imapd mailbox directory mail internal/limit internal/inflate",
+		"imapd":    "imapd mailbox directory mail internal/link internal/inflate",
 		"httpd":    "httpd spool mailbox directory mail",
 
 		// owners of state: they do not know each other
@@ -50,6 +50,7 @@ func allowed() map[string]string {
 		"internal/vfs":        "internal/vfs",
 		"internal/dns":        "internal/lru",
 		"internal/limit":      "internal/lru",
+		"internal/link":       "internal/limit",
 	}
 }
 

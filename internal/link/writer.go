@@ -1,11 +1,11 @@
-package wire
+package link
 
 import (
 	"io"
 	"sync"
 )
 
-// MaxBuffered is how much is written at once: RFC 9051 asks for no flush before a command's end, and memory for one.
+// MaxBuffered is how much is written at once, in octets.
 const MaxBuffered = 64 << 10
 
 var buffers = sync.Pool{New: func() any {
