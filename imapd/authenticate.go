@@ -2,7 +2,6 @@ package imapd
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 
 	"posthouse/directory"
@@ -61,7 +60,7 @@ func parseAuthenticate(p *parser) (runner, error) {
 		return nil, p.Err()
 	}
 	if c.initial == "" {
-		return nil, errBase64
+		return nil, sasl.ErrBase64
 	}
 	return c, nil
 }
@@ -80,68 +79,31 @@ func (c *authenticateCommand) run(ctx context.Context, s *session) (reply, error
 	if err != nil {
 		return reply{}, err
 	}
-	if err := c.exchange(ctx, s, x); err != nil {
+	if err := x.Converse(ctx, c.initial, c.ask(s)); err != nil {
 		return reply{}, s.refused(c.mechanism, x.Name, err)
 	}
 	return s.admitted(ctx, c.mechanism, x)
 }
 
-// exchange is the dialogue of RFC 9051 §6.2.2.
-func (c *authenticateCommand) exchange(ctx context.Context, s *session, x *sasl.Exchange) error {
-	var response []byte
-	var err error
-	if c.initial != "" {
-		if response, err = decodeBase64(c.initial); err != nil {
-			return err
+// ask sends a challenge and reads the response: RFC 9051 §6.2.2.
+func (c *authenticateCommand) ask(s *session) func(challenge string) (string, error) {
+	return func(challenge string) (string, error) {
+		if err := s.out.WriteString("+ " + challenge + "\r\n"); err != nil {
+			return "", err
 		}
-	}
-	for {
-		challenge, done, err := x.Next(ctx, response)
-		if err != nil || done {
-			return err
-		}
-		if err := s.out.WriteString("+ " + base64.StdEncoding.EncodeToString(challenge) + "\r\n"); err != nil {
-			return err
-		}
-		line, err := c.line()
-		if err != nil {
-			return err
-		}
-		if line == "*" {
-			return errCanceled
-		}
-		if response, err = decodeBase64(line); err != nil {
-			return err
-		}
+		return c.line()
 	}
 }
-
-// decodeBase64 decodes a response; "=" is an empty one: RFC 4959 §3.
-func decodeBase64(s string) ([]byte, error) {
-	if s == "=" {
-		return []byte{}, nil
-	}
-	response, err := base64.StdEncoding.Strict().DecodeString(s)
-	if err != nil {
-		return nil, errBase64
-	}
-	return response, nil
-}
-
-// guesses are the errors after which a client may try another password; each makes it wait longer.
-var guesses = [...]error{directory.ErrCredentials, sasl.ErrAuthorization, sasl.ErrBinding, sasl.ErrThrottled}
 
 // refused is the end of a LOGIN or AUTHENTICATE that failed. What never came to be an attempt is not told to the metrics.
 func (s *session) refused(mechanism, name string, err error) error {
-	for _, guess := range guesses {
-		if errors.Is(err, guess) {
-			s.delay = s.server.opts.Limits.LoginDelay << s.failedLogins
-			s.failedLogins++
-			s.log.Info("authentication failed", "login", name, "remote", s.link.Remote(), "mechanism", mechanism, "err", err)
-		}
+	if sasl.IsGuess(err) {
+		s.delay = s.server.opts.Limits.LoginDelay << s.failedLogins
+		s.failedLogins++
+		s.log.Info("authentication failed", "login", name, "remote", s.link.Remote(), "mechanism", mechanism, "err", err)
 	}
 	var syntax reply
-	if observe := s.server.opts.Observe.Authenticated; observe != nil && !errors.As(err, &syntax) && !errors.Is(err, sasl.ErrResponse) {
+	if observe := s.server.opts.Observe.Authenticated; observe != nil && !errors.As(err, &syntax) && sasl.IsAttempt(err) {
 		observe(mechanism, err)
 	}
 	return err

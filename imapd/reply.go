@@ -58,8 +58,6 @@ var (
 	errUnknownCommand = bad("Unknown command")
 	errTag            = bad("A command begins with a tag of at most 128 characters and a space")
 	errState          = bad("Not in this state")
-	errCanceled       = bad("Authentication canceled")
-	errBase64         = bad("Not base64")
 	errTLSOn          = bad("TLS is on already")
 	errNoTLS          = no("CANNOT", "There is no TLS here")
 	errReadOnly       = no("NOPERM", "The mailbox is selected read-only")
@@ -129,6 +127,8 @@ var replies = []struct {
 	{sasl.ErrMechanism, no("CANNOT", "Unknown authentication mechanism"), false},
 	{sasl.ErrUnprotected, no("PRIVACYREQUIRED", "Use TLS to log in"), false},
 	{sasl.ErrResponse, bad("Not a response of that mechanism"), false},
+	{sasl.ErrBase64, bad("Not base64"), false},
+	{sasl.ErrCanceled, bad("Authentication canceled"), false},
 	{sasl.ErrBinding, no("AUTHENTICATIONFAILED", "Wrong name or password"), true},
 	{sasl.ErrAuthorization, no("AUTHORIZATIONFAILED", "Only as yourself"), false},
 	{sasl.ErrThrottled, no("LIMIT", "Too many failures; try again later"), false},

@@ -133,6 +133,8 @@ var authReplies = []struct {
 	{sasl.ErrBinding, replyAuthNo},
 	{sasl.ErrThrottled, reply(454, smtp.Enhanced{4, 7, 0}, "too many failures, try again later")}, // RFC 4954 §6
 	{sasl.ErrResponse, replyNotBase64},
+	{sasl.ErrBase64, replyNotBase64},
+	{sasl.ErrCanceled, replyCancelled},
 	{sasl.ErrMechanism, replyMechanism},
 	{sasl.ErrUnprotected, replyEncrypt},
 }

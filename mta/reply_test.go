@@ -33,6 +33,7 @@ var sentinels = map[string]error{
 	"directory.ErrAliasLoop": directory.ErrAliasLoop, "directory.ErrUnavailable": directory.ErrUnavailable,
 	"sasl.ErrMechanism": sasl.ErrMechanism, "sasl.ErrUnprotected": sasl.ErrUnprotected, "sasl.ErrResponse": sasl.ErrResponse,
 	"sasl.ErrBinding": sasl.ErrBinding, "sasl.ErrAuthorization": sasl.ErrAuthorization, "sasl.ErrThrottled": sasl.ErrThrottled,
+	"sasl.ErrBase64": sasl.ErrBase64, "sasl.ErrCanceled": sasl.ErrCanceled,
 	"smtp.ErrSyntax": smtp.ErrSyntax, "smtp.ErrPath": smtp.ErrPath, "smtp.ErrParameter": smtp.ErrParameter,
 	"smtp.ErrUnknownParameter": smtp.ErrUnknownParameter, "smtp.ErrBareLine": smtp.ErrBareLine, "smtp.ErrTooBig": smtp.ErrTooBig,
 	"smtp.ErrEndless": smtp.ErrEndless,
@@ -140,6 +141,8 @@ func TestStorageReplies(t *testing.T) {
 		sasl.ErrMechanism:        "504 5.5.4",
 		sasl.ErrUnprotected:      "538 5.7.11",
 		sasl.ErrResponse:         "501 5.5.2",
+		sasl.ErrBase64:           "501 5.5.2",
+		sasl.ErrCanceled:         "501 5.7.0",
 		errors.New("unforeseen"): "454 4.7.0",
 	} {
 		if got := replyToAuth(err).String(); !strings.HasPrefix(got, want+" ") {

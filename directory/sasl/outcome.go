@@ -18,6 +18,8 @@ var outcomes = [...]struct {
 	{ErrBinding, "intercepted"},
 	{ErrThrottled, "throttled"},
 	{ErrResponse, "malformed"},
+	{ErrBase64, "malformed"},
+	{ErrCanceled, "malformed"},
 	{ErrMechanism, "malformed"},
 	{ErrUnprotected, "malformed"},
 }

@@ -31,6 +31,8 @@ var (
 	ErrBinding       = errors.New("sasl: the client sees another connection than we do")
 	ErrAuthorization = errors.New("sasl: only as oneself")
 	ErrThrottled     = errors.New("sasl: too many failures, not now")
+	ErrBase64        = errors.New("sasl: not base64")
+	ErrCanceled      = errors.New("sasl: the client gave up")
 )
 
 // Channel is what a mechanism has to know of a connection.
