@@ -200,6 +200,9 @@ func (c *change) writeBox(id BoxID, b *box) error {
 	if err := c.bury(b); err != nil {
 		return err
 	}
+	if err := c.eraseUIDLs(id); err != nil {
+		return err
+	}
 	if err := c.compact(b); err != nil {
 		return err
 	}
@@ -245,6 +248,9 @@ func (c *change) eraseBox(id BoxID, old *box) error {
 		return err
 	}
 	if err := eraseAnnotations(c.conn, id); err != nil {
+		return err
+	}
+	if err := exec(c.conn, "DELETE FROM uidl WHERE box = ?", int64(id)); err != nil {
 		return err
 	}
 	return exec(c.conn, "DELETE FROM box WHERE id = ?", int64(id))

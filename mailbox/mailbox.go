@@ -102,6 +102,11 @@ type Account interface {
 	Vanished(ctx context.Context, box BoxID, since ModSeq) (UIDSet, bool, error)
 	// Expunged yields what Restore can bring back, the oldest first.
 	Expunged(ctx context.Context) iter.Seq2[Expunged, error]
+	// UIDLs is the names for POP3 of a box's messages that have another than Box.UIDL.
+	UIDLs(ctx context.Context, box BoxID) (map[UID]string, error)
+	// LineEnds is how many octets contents lack for each of their lines to end in CRLF, the last one too; of those that lack any. Of
+	// contents staged before this was kept it knows nothing.
+	LineEnds(ctx context.Context) (map[BlobID]int64, error)
 	// Usage is how much all boxes hold.
 	Usage(ctx context.Context) (Usage, error)
 	// Annotations are the entries of a box, or with no box of the account itself, that were set or taken away after a mod-sequence,
@@ -259,6 +264,9 @@ type (
 		Unless string
 		// As is the name for an Unless. Empty: none.
 		As string
+		// UIDL is the message's name for POP3, where an import brings one; it goes with the message, and no copy has it. One that is not
+		// well-formed, or that another message of the box has or will have (see Box.UIDL), is not kept. Empty: Box.UIDL.
+		UIDL string
 	}
 	// SetFlags changes flags.
 	SetFlags struct {

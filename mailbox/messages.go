@@ -56,6 +56,11 @@ func (c *change) add(m Add) (Result, error) {
 			return Result{}, err
 		}
 	}
+	if m.UIDL != "" {
+		if err := c.nameUIDL(b, uid, m.UIDL); err != nil {
+			return Result{}, err
+		}
+	}
 	return Result{UIDValidity: b.UIDValidity, UIDs: UIDSet{{uid, uid}}}, nil
 }
 

@@ -48,6 +48,8 @@ CREATE TABLE expunged(
 	id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, box INTEGER NOT NULL, name TEXT NOT NULL, keywords TEXT NOT NULL,
 	size INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX expunged_age ON expunged(at, size);
+CREATE TABLE uidl(box INTEGER NOT NULL, uid INTEGER NOT NULL, uidl TEXT NOT NULL, PRIMARY KEY(box, uid), UNIQUE(box, uidl)) WITHOUT ROWID;
+CREATE TABLE line_ends(blob INTEGER PRIMARY KEY, missing INTEGER NOT NULL);
 `}
 
 // storageErrors are the errors of internal/db in this package's words.

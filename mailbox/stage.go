@@ -24,6 +24,7 @@ const (
 // staged is content between Stage and Add.
 type staged struct {
 	size      int64
+	ends      lineEnds
 	header    []byte // nil: too long to be cached, and in the chunks
 	envelope  []byte
 	structure []byte
@@ -91,6 +92,7 @@ func (s *stager) read(ctx context.Context, r io.Reader) error {
 		}
 		n, err := r.Read(s.buf[len(s.buf):cap(s.buf)])
 		_, _ = s.parser.Write(s.buf[len(s.buf) : len(s.buf)+n])
+		s.content.ends.write(s.buf[len(s.buf) : len(s.buf)+n])
 		s.buf = s.buf[:len(s.buf)+n]
 		s.content.size += int64(n)
 		if errors.Is(err, io.EOF) {
@@ -196,6 +198,11 @@ func (s *staged) write(conn *sqlite.Conn, blob BlobID) error {
 	})
 	if err != nil {
 		return err
+	}
+	if missing := s.ends.missing(); missing != 0 {
+		if err := exec(conn, "INSERT INTO line_ends VALUES(?, ?)", int64(blob), missing); err != nil {
+			return err
+		}
 	}
 	if s.keys != nil {
 		err = execWith(conn, "INSERT INTO search VALUES(?, ?, ?)", func(st *sqlite.Stmt) {

@@ -144,7 +144,9 @@ func (a *account) pardon(dead []BlobID) {
 
 // deleteContent deletes a content; if it has many chunks, some of them, but always the rows by which it is found.
 func deleteContent(conn *sqlite.Conn, id BlobID) (chunks int, err error) {
-	for _, query := range [...]string{"DELETE FROM header WHERE blob = ?", "DELETE FROM facts WHERE blob = ?", "DELETE FROM search WHERE blob = ?"} {
+	for _, query := range [...]string{
+		"DELETE FROM header WHERE blob = ?", "DELETE FROM facts WHERE blob = ?", "DELETE FROM search WHERE blob = ?", "DELETE FROM line_ends WHERE blob = ?",
+	} {
 		if err := exec(conn, query, int64(id)); err != nil {
 			return 0, err
 		}
