@@ -33,9 +33,10 @@ const (
 	ScopeSMTP Scope = 1 << iota
 	ScopeIMAP
 	ScopeHTTP
+	ScopePOP3
 )
 
-var scopeNames = [...]string{"smtp", "imap", "http"}
+var scopeNames = [...]string{"smtp", "imap", "http", "pop3"}
 
 // ErrScope is what ParseScope answers to another word.
 var ErrScope = errors.New("directory: not a scope")

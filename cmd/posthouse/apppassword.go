@@ -38,7 +38,7 @@ func newAppPasswordAdd() *cobra.Command {
 			"  posthouse account app-password add scanner@example.com --scope smtp --expires 2027-12-31",
 	}
 	c.Flags().StringVar(&label, "label", "", "what it is for")
-	c.Flags().StringVar(&scope, "scope", "both", "what it opens: smtp, imap, http, or both for smtp,imap")
+	c.Flags().StringVar(&scope, "scope", "both", "what it opens: smtp, imap, pop3, http, or both for smtp,imap")
 	c.Flags().StringVar(&expires, "expires", "", "the day on which it ends, as 2027-12-31 (default: never)")
 	return remote(c, func(c *cobra.Command, server *client, f *connection, args []string) error {
 		p := directory.AppPassword{Label: label}
