@@ -3,40 +3,22 @@ package imapd
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"posthouse/directory"
 	"posthouse/imapd/wire"
+	"posthouse/internal/testkit"
 	"posthouse/mail/mailtest"
 	"posthouse/mailbox"
 )
 
-// sink is a connection whose other side takes everything and says nothing.
-type sink struct {
-	net.Conn
-	n int64
-}
-
-func (s *sink) Write(p []byte) (int, error) {
-	s.n += int64(len(p))
-	return len(p), nil
-}
-func (s *sink) Read([]byte) (int, error)         { return 0, io.EOF }
-func (s *sink) Close() error                     { return nil }
-func (s *sink) SetDeadline(time.Time) error      { return nil }
-func (s *sink) SetReadDeadline(time.Time) error  { return nil }
-func (s *sink) SetWriteDeadline(time.Time) error { return nil }
-func (s *sink) RemoteAddr() net.Addr             { return nil }
-
 // loggedInSession is one of an account with n messages in INBOX, which is selected. It runs commands without bytes.
-func loggedInSession(t testing.TB, n int) (*session, *sink) {
+func loggedInSession(t testing.TB, n int) (*session, *testkit.Conn) {
 	t.Helper()
 	server := NewServer(testOptions(t))
-	conn := &sink{}
+	conn := &testkit.Conn{}
 	l, err := server.hub.Enter(conn)
 	if err != nil {
 		t.Fatal(err)
@@ -128,9 +110,9 @@ func BenchmarkFetch(b *testing.B) {
 		b.Run(strings.Trim(items, "()"), func(b *testing.B) {
 			c := parseCommand(b, "a FETCH 1:* "+items+"\r\n")
 			mustRun(b, s, c)
-			conn.n = 0
+			conn.Taken = 0
 			mustRun(b, s, c)
-			b.SetBytes(conn.n)
+			b.SetBytes(conn.Taken)
 			b.ReportAllocs()
 			for b.Loop() {
 				mustRun(b, s, c)

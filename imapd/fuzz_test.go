@@ -18,6 +18,7 @@ import (
 
 	"posthouse/directory"
 	"posthouse/directory/sasl"
+	"posthouse/internal/testkit"
 	"posthouse/mail"
 	"posthouse/mailbox"
 )
@@ -83,16 +84,6 @@ func checkItems(t *testing.T, tab *table, c *fetchCommand) {
 		}
 	}
 }
-
-// script is a connection whose other side says what was written beforehand, and then nothing more.
-type script struct {
-	sink
-	in  io.Reader
-	out bytes.Buffer
-}
-
-func (s *script) Read(p []byte) (int, error)  { return s.in.Read(p) }
-func (s *script) Write(p []byte) (int, error) { return s.out.Write(p) }
 
 // everybody logs in, each to an account of the name.
 type everybody struct{ directory.Directory }
@@ -164,9 +155,9 @@ func FuzzSession(f *testing.F) {
 				input += strings.Repeat("x", size) + "\r\n"
 			}
 		}
-		conn := &script{in: strings.NewReader(input)}
-		runScript(server, conn)
-		checkResponses(t, conn.out.Bytes(), tags)
+		var out bytes.Buffer
+		runScript(server, &testkit.Conn{In: strings.NewReader(input), Out: &out})
+		checkResponses(t, out.Bytes(), tags)
 		if err := server.opts.Store.Remove(t.Context(), mail.AccountID(account)); err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"posthouse/internal/testkit"
 )
 
 // idleConn calls idling when the client is told that it idles.
@@ -39,10 +41,10 @@ func (l *idleListener) Accept() (net.Conn, error) {
 func TestIdleEndsWithItsMailbox(t *testing.T) {
 	o := testOptions(t)
 	s := NewServer(o)
-	l := listen(t)
+	l := testkit.Listen(t)
 	addr := l.Addr().String()
 	var deleter *client
-	serve(t, s, &idleListener{l, func() {
+	testkit.Serve(t, s, &idleListener{l, func() {
 		deleter.send("d DELETE box\r\n")
 		deleter.until("d OK")
 	}})

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -105,51 +104,16 @@ func testOptions(t testing.TB) Options {
 	})
 	return Options{
 		Hostname: "mail.south.test", Store: store, Auth: sasl.New(sasl.Options{Directory: d}), TLS: testTLS(), AllowPlaintextAuth: true,
-		Limits: Limits{LoginDelay: time.Millisecond}, Log: testLog(t),
+		Limits: Limits{LoginDelay: time.Millisecond}, Log: testkit.Log(t),
 	}
-}
-
-// testLog shows the server's log with -v.
-func testLog(t testing.TB) *slog.Logger {
-	level := slog.LevelError
-	if testing.Verbose() {
-		level = slog.LevelDebug
-	}
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))
-}
-
-// listen is a loopback port.
-func listen(t testing.TB) net.Listener {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
 }
 
 // start serves on a loopback port until the test ends; every session must have ended by then.
 func start(t testing.TB, o Options) (*Server, string) {
 	t.Helper()
-	l := listen(t)
-	return serve(t, NewServer(o), l), l.Addr().String()
-}
-
-func serve(t testing.TB, s *Server, l net.Listener) *Server {
-	t.Helper()
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := s.Shutdown(ctx); err != nil {
-			t.Errorf("shutdown: %v", err)
-		}
-		if err := <-served; err != nil {
-			t.Errorf("serve: %v", err)
-		}
-	})
-	return s
+	s, l := NewServer(o), testkit.Listen(t)
+	testkit.Serve(t, s, l)
+	return s, l.Addr().String()
 }
 
 // settings are what a script may say about the server it is for.

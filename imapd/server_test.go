@@ -16,6 +16,7 @@ import (
 
 	"posthouse/directory/sasl"
 	"posthouse/internal/link"
+	"posthouse/internal/testkit"
 	"posthouse/internal/transcript"
 	"posthouse/mail/mailtest"
 )
@@ -259,8 +260,8 @@ func TestScriptsInsideTLS(t *testing.T) {
 		if testing.Short() && strings.HasSuffix(s.Name, "/big.txtar") {
 			t.Skip("it is played without TLS")
 		}
-		l := listen(t)
-		serve(t, NewServer(o), tls.NewListener(l, testTLS()))
+		l := testkit.Listen(t)
+		testkit.Serve(t, NewServer(o), tls.NewListener(l, testTLS()))
 		return transcript.Options{
 			Dial: transcript.DialTLS(l.Addr().String(), &tls.Config{InsecureSkipVerify: true}), //nolint:gosec // it is a test
 			Vars: names("bob@south.test", "dave@south.test"),
@@ -272,8 +273,8 @@ func TestImplicitTLSNeedsNoSTARTTLS(t *testing.T) {
 	t.Parallel()
 	o := testOptions(t)
 	o.AllowPlaintextAuth = false
-	l := listen(t)
-	serve(t, NewServer(o), tls.NewListener(l, testTLS()))
+	l := testkit.Listen(t)
+	testkit.Serve(t, NewServer(o), tls.NewListener(l, testTLS()))
 	conn, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it is a test
 	if err != nil {
 		t.Fatal(err)

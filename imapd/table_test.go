@@ -14,6 +14,7 @@ import (
 
 	"posthouse/directory"
 	"posthouse/imapd/wire"
+	"posthouse/internal/testkit"
 )
 
 // nobody knows no account.
@@ -154,10 +155,10 @@ func TestSlots(t *testing.T) {
 	}
 	o := testOptions(t)
 	o.Log = nil
-	s, l := NewServer(o), listen(t)
+	s, l := NewServer(o), testkit.Listen(t)
 	s.table = newTable(append(extensions(&Limits{}), e))
 	addr := l.Addr().String()
-	serve(t, s, l)
+	testkit.Serve(t, s, l)
 	c := dial(t, addr)
 	c.send("l LOGIN bob@south.test posthouse\r\n")
 	if ok := c.until("l OK"); !strings.Contains(ok, " X-TEST]") {

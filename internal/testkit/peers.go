@@ -161,3 +161,51 @@ func Dovecot(t testing.TB, config string) (addr, dir string) {
 	WaitPort(t, addr)
 	return addr, dir
 }
+
+const dovecotReader = `base_dir = DIR/run
+state_dir = DIR/state
+log_path = DIR/log
+listen = 127.0.0.1
+protocols = PROTOCOL
+ssl = no
+disable_plaintext_auth = no
+auth_failure_delay = 0
+mail_max_userip_connections = 100
+mail_uid = mail
+mail_gid = mail
+first_valid_uid = 1
+auth_cache_size = 0
+service anvil {
+  chroot =
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
+service PROTOCOL-login {
+  chroot =
+  inet_listener PROTOCOL {
+    port = PORT
+  }
+  inet_listener PROTOCOLs {
+    port = 0
+  }
+}
+service stats {
+  chroot =
+}
+passdb {
+  driver = static
+  args = password=posthouse
+}
+userdb {
+  driver = static
+  args = uid=mail gid=mail home=DIR/home/%u
+}
+`
+
+// DovecotOf is a Dovecot by which everybody, with the password "posthouse", reads mail by one protocol: imap or pop3. more is added to its
+// configuration, as that of Dovecot.
+func DovecotOf(t testing.TB, protocol, more string) (addr, dir string) {
+	t.Helper()
+	return Dovecot(t, strings.ReplaceAll(dovecotReader, "PROTOCOL", protocol)+more)
+}
