@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"go/ast"
-	goparser "go/parser"
-	"go/token"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -86,7 +82,7 @@ func TestEverySentinelHasAReply(t *testing.T) {
 		values[r.err.Error()] = r.err
 	}
 	for dir, room := range map[string]string{"../mailbox": "mailbox", "../directory": "directory", "../directory/sasl": "sasl", "wire": "wire", "../internal/link": "link"} {
-		for name, text := range sentinels(t, dir) {
+		for name, text := range testkit.Sentinels(t, dir) {
 			err, known := values[text]
 			if !known {
 				t.Errorf("%s.%s has no reply", room, name)
@@ -105,42 +101,6 @@ func TestEverySentinelHasAReply(t *testing.T) {
 	if r, _ := replyTo(&wire.SyntaxError{Want: "a space"}); r != bad("Expected a space") {
 		t.Errorf("a syntax error is answered %v", r)
 	}
-}
-
-// sentinels are the exported errors that a package makes by errors.New, with their texts.
-func sentinels(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := map[string]string{}
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		parsed, err := goparser.ParseFile(token.NewFileSet(), file, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(parsed, func(n ast.Node) bool {
-			spec, ok := n.(*ast.ValueSpec)
-			if !ok || len(spec.Values) != 1 || !strings.HasPrefix(spec.Names[0].Name, "Err") {
-				return true
-			}
-			call, ok := spec.Values[0].(*ast.CallExpr)
-			if ok && len(call.Args) == 1 {
-				if text, ok := call.Args[0].(*ast.BasicLit); ok {
-					found[spec.Names[0].Name] = strings.Trim(text.Value, `"`)
-				}
-			}
-			return true
-		})
-	}
-	if len(found) == 0 {
-		t.Fatalf("no sentinels in %s", dir)
-	}
-	return found
 }
 
 // An extension that nothing knows of brings a command and is enabled; a panic in it ends its own session, and no other.

@@ -2,7 +2,7 @@ package mailbox
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 	"strings"
 
 	"zombiezen.com/go/sqlite"
@@ -15,18 +15,25 @@ const MaxUIDL = 70
 
 // UIDL is the name by which POP3 knows a message of the box (RFC 1939 §7), unless an Add gave it another: UID and UIDVALIDITY, 8 digits
 // each in hexadecimal. It is Dovecot's (pop3_uidl_format = %08Xu%08Xv, its default), so that an import that keeps both keeps it.
-func (b *Box) UIDL(uid UID) string { return fmt.Sprintf("%08x%08x", uint32(uid), b.UIDValidity) }
+func (b *Box) UIDL(uid UID) string { return string(b.AppendUIDL(nil, uid)) }
+
+// AppendUIDL appends UIDL.
+func (b *Box) AppendUIDL(to []byte, uid UID) []byte {
+	for _, n := range [...]uint32{uint32(uid), b.UIDValidity} {
+		for shift := 28; shift >= 0; shift -= 4 {
+			to = append(to, "0123456789abcdef"[n>>shift&0xf])
+		}
+	}
+	return to
+}
 
 // mayHave tells UIDLs that can be kept: those that are well-formed, and no message of the box has without our doing, now or later.
 func (b *Box) mayHave(uidl string) bool {
 	if uidl == "" || len(uidl) > MaxUIDL || strings.ContainsFunc(uidl, func(r rune) bool { return r < '!' || r > '~' }) {
 		return false
 	}
-	var uid UID
-	if n, err := fmt.Sscanf(uidl, "%08x", &uid); n == 1 && err == nil && uidl == b.UIDL(uid) {
-		return false
-	}
-	return true
+	uid, err := strconv.ParseUint(uidl[:min(8, len(uidl))], 16, 32)
+	return err != nil || uidl != b.UIDL(UID(uid))
 }
 
 // nameUIDL gives a message its UIDL. The one who has it already keeps it.

@@ -16,12 +16,13 @@ const module = "posthouse"
 func allowed() map[string]string {
 	return map[string]string{
 		// who puts everything together
-		"cmd": "mta delivery imapd httpd spool mailbox directory crypto mail internal",
+		"cmd": "mta delivery imapd pop3d httpd spool mailbox directory crypto mail internal",
 
 		// fronts and the mover: no edges among them
 		"mta":      "mta spool directory crypto mail internal/dns internal/limit",
 		"delivery": "delivery spool mailbox directory mail internal/dns internal/limit",
 		"imapd":    "imapd mailbox directory mail internal/link internal/inflate",
+		"pop3d":    "pop3d mailbox directory mail internal/link",
 		"httpd":    "httpd spool mailbox directory mail",
 
 		// owners of state: they do not know each other

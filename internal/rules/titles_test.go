@@ -34,6 +34,7 @@ func titles() map[int]string {
 		2920: "SMTP Service Extension for Command Pipelining",
 		2971: "IMAP4 ID extension",
 		3030: "SMTP Service Extensions for Transmission of Large and Binary MIME Messages",
+		3206: "The SYS and AUTH POP Response Codes",
 		3207: "SMTP Service Extension for Secure SMTP over TLS",
 		3282: "Content Language Headers",
 		3348: "IMAP4 Child Mailbox Extension",
