@@ -78,7 +78,13 @@ func (d *maildrop) messages() iter.Seq[int] {
 }
 
 // summary is what clients like to show.
-func (d *maildrop) summary() string { return fmt.Sprintf("%d messages (%d octets)", d.count, d.octets) }
+func (d *maildrop) summary() string {
+	word := "messages"
+	if d.count == 1 {
+		word = "message"
+	}
+	return fmt.Sprintf("%d %s (%d octets)", d.count, word, d.octets)
+}
 
 // delete marks a message.
 func (d *maildrop) delete(position int) {

@@ -42,7 +42,7 @@ func (h *house) allowance() directory.Allowance {
 func (h *house) doorTLS(protocol string) *tls.Config {
 	c := h.certs.Config()
 	switch protocol {
-	case "submission", "submissions", "imap", "imaps":
+	case "submission", "submissions", "imap", "imaps", "pop3", "pop3s":
 		if h.users != nil {
 			c.ClientCAs, c.ClientAuth = h.users, tls.VerifyClientCertIfGiven
 		}

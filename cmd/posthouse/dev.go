@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -50,7 +51,7 @@ func devPorts() []struct {
 	return []struct {
 		protocol string
 		port     uint16
-	}{{"smtp", 25}, {"submission", 587}, {"submissions", 465}, {"lmtp", 24}, {"imap", 143}, {"imaps", 993}, {"http", 80}}
+	}{{"smtp", 25}, {"submission", 587}, {"submissions", 465}, {"lmtp", 24}, {"imap", 143}, {"imaps", 993}, {"pop3", 110}, {"pop3s", 995}, {"http", 80}}
 }
 
 const devPassword = "posthouse"
@@ -201,7 +202,7 @@ func (d *dev) openHouse(ctx context.Context, one, other devHouse) error {
 	}
 	for _, p := range devPorts() {
 		s.listeners = append(s.listeners, config.Listener{
-			Protocol: p.protocol, Address: d.listen(one, p.port), AllowPlaintextAuth: p.protocol == "imap" || p.protocol == "submission",
+			Protocol: p.protocol, Address: d.listen(one, p.port), AllowPlaintextAuth: slices.Contains([]string{"imap", "pop3", "submission"}, p.protocol),
 		})
 	}
 	h, err := openHouse(s)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"posthouse/httpd/admin"
@@ -18,6 +19,7 @@ import (
 	"posthouse/internal/config"
 	"posthouse/mail"
 	"posthouse/mta"
+	"posthouse/pop3d"
 )
 
 // Time limits of HTTP.
@@ -30,14 +32,13 @@ const (
 
 // door is one listener with the server behind it.
 type door struct {
-	name     string // protocol and address, for logs
-	protocol string
-	addr     net.Addr
-	mta      *mta.Metrics // of a listener that takes mail
-	serve    func() error
-	shutdown func(context.Context) error
-	// disconnect ends the sessions of an account. nil: there are none, or imap has them.
-	disconnect func(mail.AccountID)
+	name       string // protocol and address, for logs
+	protocol   string
+	addr       net.Addr
+	mta        *mta.Metrics // of a listener that takes mail
+	serve      func() error
+	shutdown   func(context.Context) error
+	disconnect func(mail.AccountID) // ends the sessions of an account; nil: there are none
 }
 
 // openDoors opens every listener; if one cannot be, none is.
@@ -67,10 +68,10 @@ func ignoreClosed(err error) error {
 
 func (h *house) openDoor(l config.Listener, listener net.Listener) (door, error) {
 	switch l.Protocol {
-	case "imap":
-		return h.imapDoor(l, listener), nil
-	case "imaps":
-		return h.imapDoor(l, tls.NewListener(listener, h.doorTLS(l.Protocol))), nil
+	case "imap", "pop3":
+		return h.readerDoor(l, listener), nil
+	case "imaps", "pop3s":
+		return h.readerDoor(l, tls.NewListener(listener, h.doorTLS(l.Protocol))), nil
 	case "http":
 		return httpDoor(listener, h.public(), httpWriteTime), nil
 	case "https":
@@ -84,20 +85,51 @@ func (h *house) openDoor(l config.Listener, listener net.Listener) (door, error)
 	if err != nil {
 		return door{}, err
 	}
-	return door{mta: s.Metrics(), serve: func() error { return s.Serve(listener) }, shutdown: s.Shutdown, disconnect: s.Disconnect}, nil
+	d := lineDoor(s, listener)
+	d.mta = s.Metrics()
+	return d, nil
 }
 
-// imapDoor gives the listener to the one IMAP server there is for its kind, so that an account's limits count over all of them.
-func (h *house) imapDoor(l config.Listener, listener net.Listener) door {
-	s := h.imap[l.AllowPlaintextAuth]
+// lineServer serves a line protocol.
+type lineServer interface {
+	Serve(l net.Listener) error
+	Shutdown(ctx context.Context) error
+	Disconnect(id mail.AccountID)
+}
+
+func lineDoor(s lineServer, l net.Listener) door {
+	return door{serve: func() error { return s.Serve(l) }, shutdown: s.Shutdown, disconnect: s.Disconnect}
+}
+
+// readers are the kinds of servers by which users read their mail.
+type readers struct {
+	protocol  string
+	plaintext bool // passwords pass without TLS
+}
+
+// readerDoor gives the listener to the one server there is of its kind, so that an account's limits count over all of them.
+func (h *house) readerDoor(l config.Listener, listener net.Listener) door {
+	kind := readers{strings.TrimSuffix(l.Protocol, "s"), l.AllowPlaintextAuth}
+	s := h.readers[kind]
 	if s == nil {
-		s = imapd.NewServer(imapd.Options{
-			Hostname: h.hostname, Store: h.store, Auth: h.authority, TLS: h.doorTLS(l.Protocol), AllowPlaintextAuth: l.AllowPlaintextAuth,
-			Limits: imapd.Limits{MessageSize: h.limits.MessageSize}, Log: h.log, Observe: h.observe("imap"),
-		})
-		h.imap[l.AllowPlaintextAuth] = s
+		s = map[string]func(config.Listener) lineServer{"imap": h.newIMAP, "pop3": h.newPOP3}[kind.protocol](l)
+		h.readers[kind] = s
 	}
-	return door{serve: func() error { return s.Serve(listener) }, shutdown: s.Shutdown}
+	return lineDoor(s, listener)
+}
+
+func (h *house) newIMAP(l config.Listener) lineServer {
+	return imapd.NewServer(imapd.Options{
+		Hostname: h.hostname, Store: h.store, Auth: h.authority, TLS: h.doorTLS(l.Protocol), AllowPlaintextAuth: l.AllowPlaintextAuth,
+		Limits: imapd.Limits{MessageSize: h.limits.MessageSize}, Log: h.log, Observe: h.observe("imap"),
+	})
+}
+
+func (h *house) newPOP3(l config.Listener) lineServer {
+	return pop3d.NewServer(pop3d.Options{
+		Hostname: h.hostname, Store: h.store, Auth: h.authority, TLS: h.doorTLS(l.Protocol), AllowPlaintextAuth: l.AllowPlaintextAuth,
+		Log: h.log, Observe: h.observe("pop3"),
+	})
 }
 
 // public is what everybody may ask over HTTP.

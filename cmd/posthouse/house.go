@@ -19,7 +19,6 @@ import (
 	"posthouse/directory"
 	"posthouse/directory/sasl"
 	"posthouse/httpd/metrics"
-	"posthouse/imapd"
 	"posthouse/internal/config"
 	"posthouse/internal/dns"
 	"posthouse/internal/link"
@@ -66,14 +65,14 @@ type house struct {
 	authority *sasl.Authenticator // lets users in, at every door
 	metrics   *metrics.Registry
 	doors     []door
-	imap      map[bool]*imapd.Server   // by whether plaintext passwords are taken
+	readers   map[readers]lineServer
 	observers map[string]link.Observer // by protocol
 	closers   []func() error           // what open built, in that order
 }
 
 // openHouse builds the rooms from the inside out: what holds state first, then who moves mail, then the doors. Nobody is let in yet.
 func openHouse(s settings) (*house, error) {
-	h := &house{settings: s, imap: map[bool]*imapd.Server{}, observers: map[string]link.Observer{}, metrics: metrics.New()}
+	h := &house{settings: s, readers: map[readers]lineServer{}, observers: map[string]link.Observer{}, metrics: metrics.New()}
 	for _, build := range []func() error{
 		h.lockDir, h.openDirectory, h.openStore, h.openKeys, h.openMover, h.openSpool, h.openClients, h.openAuthority, h.openDoors, h.openControl, h.measure,
 	} {
@@ -230,9 +229,6 @@ func (h *house) disconnect(id mail.AccountID) {
 		if d.disconnect != nil {
 			d.disconnect(id)
 		}
-	}
-	for _, s := range h.imap {
-		s.Disconnect(id)
 	}
 }
 

@@ -129,7 +129,7 @@ func (p *parser) listeners(list []docListener) (out []Listener) {
 		}
 		l.ETRNDomains, l.ETRNFrom = d.ETRNDomains, p.networks(key+".etrn_from", d.ETRNFrom)
 		p.etrn(key, d)
-		if d.AllowPlaintextAuth && !slices.Contains([]string{"smtp", "submission", "imap"}, d.Protocol) {
+		if d.AllowPlaintextAuth && !slices.Contains([]string{"smtp", "submission", "imap", "pop3"}, d.Protocol) {
 			p.complain(key+".allow_plaintext_auth", "it means nothing for %s; remove it", d.Protocol)
 		}
 		if d.ShowClients && !strings.HasPrefix(d.Protocol, "submission") {

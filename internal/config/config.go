@@ -112,7 +112,7 @@ type Mailbox struct {
 
 // Protocols are what a listener can speak.
 func Protocols() []string {
-	return []string{"smtp", "submission", "submissions", "lmtp", "imap", "imaps", "http", "https"}
+	return []string{"smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s", "http", "https"}
 }
 
 // File is a file with the places of its keys.
