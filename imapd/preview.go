@@ -7,8 +7,6 @@ import (
 	"strings"
 	"unicode"
 
-	"golang.org/x/net/html"
-
 	"posthouse/imapd/wire"
 	"posthouse/internal/link"
 	"posthouse/mail/mime"
@@ -36,8 +34,7 @@ func parsePreview(p *parser) (fetcher, bool) {
 
 // previewItem is the beginning of a message's text.
 type previewItem struct {
-	from region
-	html bool
+	from *mime.Part
 	text string
 }
 
@@ -49,8 +46,7 @@ func (i *previewItem) write(b []byte, t *target) ([]byte, streamer) {
 	if part == nil { // RFC 8970 §3.2: there is none
 		return append(b, `PREVIEW ""`...), nil
 	}
-	i.html = part.Subtype == "html"
-	i.from = region{span: part.Body, encoding: part.Encoding, charset: part.Charset()}
+	i.from = part
 	return b, i
 }
 
@@ -75,17 +71,10 @@ func previewPart(p *mime.Part) *mime.Part {
 	return found
 }
 
-// prepare reads the text. What has no known encoding has none.
+// prepare reads the text.
 func (i *previewItem) prepare(_ context.Context, m *opened) error {
 	i.text = ""
-	decoded, err := mime.NewDecoder(io.NewSectionReader(m, i.from.span.Off, i.from.span.Len), i.from.encoding)
-	if err != nil {
-		return nil //nolint:nilerr // see above
-	}
-	text := io.LimitReader(mime.NewUTF8Reader(decoded, i.from.charset), maxPreviewRead)
-	if i.html {
-		text = &htmlText{tokens: html.NewTokenizer(text)}
-	}
+	text := mime.ReadText(m, i.from, maxPreviewRead)
 	var b strings.Builder
 	if _, err := io.Copy(&summary{out: &b}, text); err != nil && !errors.Is(err, errFound) {
 		return err
@@ -108,10 +97,13 @@ type summary struct {
 	rest   []byte
 }
 
+// errFound ends reading when no more is wanted.
+var errFound = errors.New("imapd: all found")
+
 // Write takes more of the text; errFound: no more is wanted.
 func (s *summary) Write(p []byte) (int, error) {
 	s.rest = append(s.rest, p...)
-	whole := wholeRunes(s.rest)
+	whole := mime.WholeRunes(s.rest)
 	for _, r := range string(s.rest[:whole]) {
 		switch {
 		case r == '\n':
@@ -136,38 +128,4 @@ func (s *summary) Write(p []byte) (int, error) {
 	}
 	s.rest = append(s.rest[:0], s.rest[whole:]...)
 	return len(p), nil
-}
-
-// htmlText reads what a browser would show of a document, more or less.
-type htmlText struct {
-	tokens *html.Tokenizer
-	hidden int // elements around that show nothing
-	text   []byte
-}
-
-// hides are the elements whose content is not shown.
-var hides = map[string]bool{"head": true, "style": true, "script": true, "title": true, "template": true}
-
-// Read is io.Reader.
-func (h *htmlText) Read(p []byte) (int, error) {
-	for len(h.text) == 0 {
-		kind := h.tokens.Next()
-		name, _ := h.tokens.TagName()
-		switch kind {
-		case html.ErrorToken:
-			return 0, io.EOF
-		case html.TextToken:
-			if h.hidden == 0 {
-				h.text = append(h.text, html.UnescapeString(string(h.tokens.Text()))...)
-			}
-		case html.StartTagToken, html.EndTagToken:
-			if hides[string(name)] {
-				h.hidden = max(0, h.hidden+map[html.TokenType]int{html.StartTagToken: 1, html.EndTagToken: -1}[kind])
-			}
-			h.text = append(h.text, ' ')
-		}
-	}
-	n := copy(p, h.text)
-	h.text = h.text[n:]
-	return n, nil
 }
