@@ -17,18 +17,22 @@ import (
 	"posthouse/internal/db"
 	"posthouse/internal/vfs"
 	"posthouse/mail"
+	"posthouse/mailbox/index"
 )
 
 // Options say how accounts are kept.
 type Options struct {
 	Dir       string // each account has DIR/xx/ID/mailbox.db
-	MaxOpen   int    // databases open at a time, not counting those at work; 0: 1024
+	MaxOpen   int    // mailboxes open at a time, with their indices, not counting those at work; 0: 1024
 	CacheSize int64  // octets of messages' state held in memory, of all accounts; 0: 64 MiB
 	// KeepExpunged is how long expunged messages can be restored; they are gone when it is over and the account is in use. 0: not at all.
 	KeepExpunged time.Duration
 	MaxKept      int64            // octets of such messages that an account keeps: the oldest go before their time. 0: 1 GiB
 	Log          *slog.Logger     // nil: slog.Default
 	Clock        func() time.Time // nil: time.Now
+	// Unindexed tells of accounts whose texts must stand nowhere but in their messages, since these are encrypted at rest: they have no
+	// index, and a search reads all messages. It is asked when a mailbox is opened, and whenever its index would be used. nil: none.
+	Unindexed func(mail.AccountID) bool
 }
 
 const (
@@ -50,8 +54,11 @@ type SQLite struct {
 	staged atomic.Int64 // octets of staged content in memory
 	cache  slabCache
 	codec  codec
-	tasks  sync.WaitGroup // closeIdle and the sweepers
-	done   chan struct{}  // closed by Close
+	behind indexQueue
+	// changes counts the commits of all accounts.
+	changes atomic.Int64
+	tasks   sync.WaitGroup // closeIdle, indexAll and the sweepers
+	done    chan struct{}  // closed by Close
 
 	mu       sync.Mutex // guards what follows; never held while files are touched
 	accounts map[mail.AccountID]*account
@@ -75,6 +82,10 @@ type account struct {
 	used   atomic.Int64 // the tick of the last use
 	due    atomic.Int64 // when kept messages are to be forgotten, seconds since 1970; 0: not known yet, or there are none
 	kept   atomic.Int64 // what they come to, as far as it is known
+	texts  texts        // open only with db
+	// changed counts the contents that came or went since it was indexed.
+	changed atomic.Int64
+	behind  bool // it is in store.behind; guarded by that
 
 	loading sync.Mutex
 	loaded  bool // guarded by loading
@@ -86,9 +97,10 @@ type account struct {
 	reading  map[BlobID]int // open contents
 	dying    map[BlobID]bool
 	watchers map[*watcher]struct{}
-	sweeping bool // the sweeper is at work
-	again    bool // and has more to do
-	skipped  bool // it left content that was being read
+	sweeping bool                      // the sweeper is at work
+	again    bool                      // and has more to do
+	skipped  bool                      // it left content that was being read
+	gone     struct{ from, to BlobID } // between which contents some may be deleted that the index has; to 0: none
 
 	pending     *layer // what the open transaction changed; only the writer's
 	uncommitted int    // changes in it; only the writer's
@@ -123,7 +135,9 @@ func OpenSQLite(o Options) (*SQLite, error) {
 	if s.codec, err = newCodec(); err != nil {
 		return nil, err
 	}
+	s.behind.wake = make(chan struct{}, 1)
 	s.tasks.Go(s.closeIdle)
+	s.tasks.Go(s.indexAll)
 	return s, nil
 }
 
@@ -238,6 +252,11 @@ func (a *account) openDB() error {
 	if err := makeDir(a.dir); err != nil {
 		return err
 	}
+	if a.unindexed() { // which it may be since it was open
+		if err := index.Remove(a.indexPath()); err != nil {
+			return err
+		}
+	}
 	d, err := db.Open(db.Options{
 		Path: filepath.Join(a.dir, fileName), ApplicationID: applicationID, Schema: schema, Readers: readers, CacheKiB: pageCacheKiB,
 	})
@@ -250,6 +269,16 @@ func (a *account) openDB() error {
 	a.store.opened.Store(int64(len(a.store.open)))
 	a.store.mu.Unlock()
 	return nil
+}
+
+// closeDB closes the account's databases; use is held for writing.
+func (a *account) closeDB() error {
+	if a.db == nil {
+		return nil
+	}
+	err := errors.Join(a.texts.close(), a.db.Close())
+	a.db = nil
+	return err
 }
 
 // makeDir makes an account's directory, durably, before there is a database in it.
@@ -320,12 +349,7 @@ func (a *account) shut() error {
 	defer a.use.Unlock()
 	a.closed = true
 	a.store.forgetOpen(a)
-	if a.db == nil {
-		return nil
-	}
-	err := a.db.Close()
-	a.db = nil
-	return err
+	return a.closeDB()
 }
 
 // Close is Store.

@@ -111,6 +111,8 @@ func (c *change) publish() {
 	if len(c.dropped) > 0 || c.doubles || a.tooMuchKept(c.kept) {
 		a.sweep()
 	}
+	a.store.changes.Add(1)
+	a.noteForIndex(len(c.taken))
 }
 
 // run does one mutation.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 	"posthouse/mailbox"
 )
 
@@ -324,4 +325,48 @@ func BenchmarkAccounts1000(b *testing.B) {
 		})
 	}
 	wg.Wait()
+}
+
+// BenchmarkSuspectsCold is the first question after a start: open the store, the account and its index, and ask for a rare word.
+func BenchmarkSuspectsCold(b *testing.B) {
+	const n = 10_000
+	dir := b.TempDir()
+	ask := func(done func(mailbox.Account) bool) {
+		s, err := mailbox.OpenSQLite(mailbox.Options{Dir: dir})
+		if err != nil {
+			b.Fatal(err)
+		}
+		a, err := s.Account(context.Background(), "alice")
+		if err != nil {
+			b.Fatal(err)
+		}
+		for !done(a) {
+		}
+		b.StopTimer()
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	ask(func(a mailbox.Account) bool {
+		letters := mailtest.NewLetters()
+		for i := range n {
+			id, err := a.Stage(context.Background(), strings.NewReader(letters.Message(map[bool]string{true: "quetzalcoatlus"}[i%500 == 33])))
+			if err != nil {
+				b.Fatal(err)
+			}
+			apply(b, a, mailbox.Add{Box: 1, Blob: id})
+		}
+		return true
+	})
+	ask(func(a mailbox.Account) bool { return a.Fuzzy(context.Background(), mailbox.Anywhere, "x").Known(n) })
+	b.ResetTimer()
+	for b.Loop() {
+		ask(func(a mailbox.Account) bool {
+			if found := a.Suspects(context.Background(), []byte("QUETZALCOATLUS"))[0]; found.Has(1) {
+				b.Fatal("not indexed")
+			}
+			return true
+		})
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -227,6 +228,7 @@ func (a *audit) checkMessages(t *testing.T, account mailbox.Account) map[mailbox
 	}
 	refs := make(map[mailbox.BlobID]int64)
 	count := make(map[string]int) // messages of each key, but copies, which are flagged
+	blobs := make(map[string]mailbox.BlobID)
 	highest := mailbox.ModSeq(0)
 	for _, b := range boxes {
 		highest = max(highest, b.ModSeq)
@@ -236,7 +238,9 @@ func (a *audit) checkMessages(t *testing.T, account mailbox.Account) map[mailbox
 		}
 		for _, m := range snapshot.All() {
 			refs[m.Blob]++
-			if key := a.read(t, account, m); b.Name == mailbox.Inbox || m.Flags&mailbox.Flagged == 0 {
+			key := a.read(t, account, m)
+			blobs[key] = m.Blob
+			if b.Name == mailbox.Inbox || m.Flags&mailbox.Flagged == 0 {
 				count[key]++
 			}
 		}
@@ -258,7 +262,33 @@ func (a *audit) checkMessages(t *testing.T, account mailbox.Account) map[mailbox
 			t.Errorf("%s: filed %d times", key, n)
 		}
 	}
+	a.checkIndex(t, account, blobs) // as the crash left it
+	synctest.Wait()
+	if n := a.checkIndex(t, account, blobs); n == 0 && len(blobs) > 10 {
+		t.Error("the index does nothing")
+	}
 	return refs
+}
+
+// checkIndex looks for every message in the index, which may not rule it out, and counts what it does.
+func (a *audit) checkIndex(t *testing.T, account mailbox.Account, blobs map[string]mailbox.BlobID) (ruledOut int) {
+	for some := range slices.Chunk(slices.Collect(maps.Keys(blobs)), 50) {
+		var texts [][]byte
+		for _, key := range some {
+			texts = append(texts, []byte("SUBJECT: "+key+"\n"))
+		}
+		for i, found := range account.Suspects(t.Context(), texts...) {
+			if !found.Has(blobs[some[i]]) {
+				t.Errorf("%s is no suspect", some[i])
+			}
+			for _, id := range blobs {
+				if !found.Has(id) {
+					ruledOut++
+				}
+			}
+		}
+	}
+	return ruledOut
 }
 
 // checkBooks compares the rows of contents with the references to them.

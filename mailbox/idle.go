@@ -35,8 +35,7 @@ func (s *SQLite) closeOne(eligible func(*account) bool) bool {
 	if victim == nil {
 		return false
 	}
-	err := victim.db.Close()
-	victim.db = nil
+	err := victim.closeDB()
 	victim.use.Unlock()
 	if err != nil {
 		s.opts.Log.Error("mailbox: closing a database", "account", victim.id, "error", err)

@@ -97,6 +97,12 @@ type Account interface {
 	Facts(ctx context.Context, want FactSet, blobs iter.Seq[BlobID]) iter.Seq2[*Facts, error]
 	// Open reads a message's octets. The caller closes it. It stays readable though the message be expunged meanwhile.
 	Open(ctx context.Context, id BlobID) (mail.Content, error)
+	// Suspects are, for each text, the contents that may have it in what is searched of them (mime.Scanner); the text is collated. They
+	// are all if there is no index, or it failed, which costs time and nothing else.
+	Suspects(ctx context.Context, texts ...[]byte) []Suspects
+	// Fuzzy ranks the contents that have all the words of a text, or words that begin with them, whatever their case and accents. Those that
+	// the index has not reached it does not know; a few hundred are indexed for it.
+	Fuzzy(ctx context.Context, in Place, text string) Ranks
 	// Vanished is the UIDs that left a box after a mod-sequence (RFC 7162 §3.2.5). False: expunges that old are no longer known of,
 	// and the set is empty.
 	Vanished(ctx context.Context, box BoxID, since ModSeq) (UIDSet, bool, error)

@@ -101,9 +101,14 @@ func (a *account) deleteDead(tx *db.Tx) (more bool, err error) {
 		return false, err
 	}
 	dead = a.condemn(dead)
-	settled := func() { a.pardon(dead) }
-	tx.OnCommit(settled)
-	tx.OnAbort(settled)
+	tx.OnCommit(func() {
+		a.pardon(dead)
+		if len(dead) > 0 {
+			a.noteGone(dead[0], dead[len(dead)-1])
+			a.noteForIndex(len(dead))
+		}
+	})
+	tx.OnAbort(func() { a.pardon(dead) })
 	chunks := 0
 	for _, id := range dead {
 		if chunks >= sweepChunks {

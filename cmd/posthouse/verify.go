@@ -49,7 +49,7 @@ func checkDatabase(ctx context.Context, dir, name string, report func(string)) e
 	return err
 }
 
-// checkAccounts looks at each account's mailboxes.
+// checkAccounts looks at each account's mailboxes. Their indices are left out: they are made of the mailboxes, and made anew when they are damaged.
 func checkAccounts(ctx context.Context, dir string, report func(string)) error {
 	names, err := filepath.Glob(filepath.Join(dir, "accounts", "*", "*", "mailbox.db"))
 	if err != nil {

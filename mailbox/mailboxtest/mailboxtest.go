@@ -56,6 +56,8 @@ func Run(t *testing.T, open Opener) {
 		{"StageFails", stageFails},
 		{"Facts", facts},
 		{"FactsInAnyOrder", factsInAnyOrder},
+		{"Suspects", suspects},
+		{"Fuzzy", fuzzy},
 		{"SnapshotsStay", snapshotsStay},
 		{"SnapshotsShareSlabs", snapshotsShareSlabs},
 		{"Watch", watch},
