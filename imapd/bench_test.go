@@ -17,7 +17,16 @@ import (
 // loggedInSession is one of an account with n messages in INBOX, which is selected. It runs commands without bytes.
 func loggedInSession(t testing.TB, n int) (*session, *testkit.Conn) {
 	t.Helper()
-	server := NewServer(testOptions(t))
+	s, conn := sessionOf(t, testOptions(t))
+	fill(t, s.account, n)
+	mustRun(t, s, &selectCommand{name: "INBOX"})
+	return s, conn
+}
+
+// sessionOf is one that is logged in.
+func sessionOf(t testing.TB, o Options) (*session, *testkit.Conn) {
+	t.Helper()
+	server := NewServer(o)
 	conn := &testkit.Conn{}
 	l, err := server.hub.Enter(conn)
 	if err != nil {
@@ -32,13 +41,17 @@ func loggedInSession(t testing.TB, n int) (*session, *testkit.Conn) {
 	if err := s.logIn(t.Context(), directory.Account{ID: "bob", Login: login}); err != nil {
 		t.Fatal(err)
 	}
-	fill(t, s.account, n)
-	mustRun(t, s, &selectCommand{name: "INBOX"})
 	return s, conn
 }
 
 // fill adds n messages to INBOX.
 func fill(t testing.TB, a mailbox.Account, n int) {
+	t.Helper()
+	fillWith(t, a, n, benchMessage)
+}
+
+// fillWith adds n messages, which are counted down.
+func fillWith(t testing.TB, a mailbox.Account, n int, message func(int) string) {
 	t.Helper()
 	inbox, err := a.Box(t.Context(), mailbox.Inbox)
 	if err != nil {
@@ -47,7 +60,7 @@ func fill(t testing.TB, a mailbox.Account, n int) {
 	for n > 0 {
 		var adds []mailbox.Mutation
 		for range min(n, 1000) {
-			blob, err := a.Stage(t.Context(), strings.NewReader(benchMessage(n)))
+			blob, err := a.Stage(t.Context(), strings.NewReader(message(n)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -148,7 +161,9 @@ func TestFetchAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	s, _ := loggedInSession(t, 10_000)
+	s, _ := sessionOf(t, testOptionsOf(t, unindexed())) // the indexer would allocate beside it
+	fill(t, s.account, 10_000)
+	mustRun(t, s, &selectCommand{name: "INBOX"})
 	for items, budget := range map[string]float64{
 		"FLAGS": 20, "(UID FLAGS INTERNALDATE RFC822.SIZE)": 20,
 		"ENVELOPE": 11_000, "BODYSTRUCTURE": 11_000, "BODY.PEEK[HEADER.FIELDS (DATE FROM SUBJECT)]": 11_000,

@@ -74,6 +74,7 @@ func extensions(l *Limits) []extension {
 		sorting(),
 		sortDisplay(),
 		eSort(),
+		fuzzy(),
 		threading("REFERENCES", byReferences),
 		threading("REFS", byRefs),
 		threading("ORDEREDSUBJECT", byOrderedSubject),

@@ -127,6 +127,7 @@ func FuzzSession(f *testing.F) {
 		"CREATE {3+}\nLIST \"\" *\nRENAME a b\nSTATUS \"a\" (MESSAGES SIZE)\nDELETE a\nLSUB \"\" %", "IDLE\nDONE\nAUTHENTICATE PLAIN\n*\nID NIL",
 		"LOGIN a b\nAPPEND INBOX ~{5+}\nCOPY 1 Sent\nMOVE 1 Trash\nUID FETCH 1:* BODY.PEEK[HEADER.FIELDS (Subject)]<1.2>\nLOGOUT\nNOOP",
 		"SELECT {300}\nFETCH 1 BODY[HEADER.FIELDS ({2+}", "CAPABILITY\nNAMESPACE\nENABLE X\nCHECK\nUNSELECT\nSUBSCRIBE x\nUNSUBSCRIBE x", "\x00\n\xff\n(((((",
+		"SEARCH RETURN (RELEVANCY ALL) FUZZY (TEXT a FROM b)\nSORT (RELEVANCY) UTF-8 FUZZY SUBJECT c",
 		"SEARCH RETURN (SAVE ALL) OR SEEN 1:*\nUID SEARCH UID $\nLIST (SUBSCRIBED RECURSIVEMATCH) \"\" (a %) RETURN (STATUS (UNSEEN))",
 	} {
 		for state := range prologues {
@@ -175,7 +176,7 @@ func runScript(server *Server, conn net.Conn) {
 
 var (
 	taggedForm   = regexp.MustCompile(`^([tp][0-9]+) (OK|NO|BAD) (\[[^\]\r\n]+\] )?[^\[\r\n][^\r\n]*\r\n$`)
-	untaggedForm = regexp.MustCompile(`^\* (OK|NO|BAD|BYE|CAPABILITY|ENABLED|LIST|LSUB|STATUS|SEARCH|ESEARCH|FLAGS|ID|NAMESPACE|[0-9]+ (EXISTS|EXPUNGE|RECENT|FETCH))[ \r]`)
+	untaggedForm = regexp.MustCompile(`^\* (OK|NO|BAD|BYE|CAPABILITY|ENABLED|LIST|LSUB|STATUS|SEARCH|ESEARCH|SORT|FLAGS|ID|NAMESPACE|[0-9]+ (EXISTS|EXPUNGE|RECENT|FETCH))[ \r]`)
 	literalForm  = regexp.MustCompile(`~?\{([0-9]+)\}\r\n$`)
 )
 

@@ -42,16 +42,29 @@ func (p *parser) part(r *part) bool {
 	return true
 }
 
+// bounds are those of the part of so many.
+func (r *part) bounds(n int) (from, to int) {
+	switch {
+	case r.first == 0:
+		return 0, n
+	case r.backwards:
+		return max(n-int(r.last), 0), max(n-int(r.first)+1, 0)
+	}
+	return min(int(r.first)-1, n), min(int(r.last), n)
+}
+
+// scores are those of the part.
+func (r *part) scores(all []int) []int {
+	from, to := r.bounds(len(all))
+	return all[from:max(from, to)]
+}
+
 // of is the part of a selection.
 func (r *part) of(sel selection) selection {
 	if r.first == 0 {
 		return sel
 	}
-	n := sel.len()
-	from, to := int(r.first)-1, min(int(r.last), n)
-	if r.backwards {
-		from, to = max(n-int(r.last), 0), n-int(r.first)+1
-	}
+	from, to := r.bounds(sel.len())
 	var some selection
 	at := 0
 	for _, s := range sel {

@@ -82,6 +82,7 @@ var (
 	errTwoParts       = bad("PARTIAL goes once, and without ALL")
 	errNotOne         = bad("Expected one message")
 	errCompressed     = no("COMPRESSIONACTIVE", "DEFLATE is active")
+	errNotFuzzy       = bad("RELEVANCY goes with the search key FUZZY")
 	errSortKey        = bad("Unknown sort criterion")
 	errAlgorithm      = bad("Unknown threading algorithm")
 	errQuotaRoot      = no("NONEXISTENT", "There is no such quota root")

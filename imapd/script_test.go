@@ -89,11 +89,18 @@ func testTLS() *tls.Config {
 // testOptions are a server over real mailboxes, empty ones, that takes passwords without TLS.
 func testOptions(t testing.TB) Options {
 	t.Helper()
+	return testOptionsOf(t, mailbox.Options{})
+}
+
+// testOptionsOf has its mailboxes kept so.
+func testOptionsOf(t testing.TB, boxes mailbox.Options) Options {
+	t.Helper()
+	boxes.Dir, boxes.Log = t.TempDir(), slog.New(slog.DiscardHandler)
 	d, err := house()
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := mailbox.OpenSQLite(mailbox.Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	store, err := mailbox.OpenSQLite(boxes)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ const (
 	resultAll
 	resultCount
 	resultSave
+	resultRelevancy
 )
 
 func resultOption(name string, r results) searchOption {
@@ -69,6 +70,9 @@ func parseSearch(p *parser, by numbering) (runner, error) {
 func (c *searchCommand) check() error {
 	if c.part.first != 0 && c.results&resultAll != 0 { // RFC 9394 §3.1
 		return errTwoParts
+	}
+	if c.results&resultRelevancy != 0 && !c.program.anyFuzzy { // RFC 6203 §4
+		return errNotFuzzy
 	}
 	if c.program.invalid {
 		c.refusal = errCharset
@@ -155,7 +159,7 @@ func (c *searchCommand) save(s *session, sel selection) {
 
 // saved is what SAVE keeps: RFC 9051 §6.4.4.1, table 4.
 func (c *searchCommand) saved(found selection) selection {
-	if c.results&(resultAll|resultCount) != 0 || c.results&(resultMin|resultMax) == 0 && c.part.first == 0 || len(found) == 0 {
+	if c.results&(resultAll|resultCount|resultRelevancy) != 0 || c.results&(resultMin|resultMax) == 0 && c.part.first == 0 || len(found) == 0 {
 		return slices.Clone(found).normal()
 	}
 	var kept selection
@@ -226,6 +230,9 @@ func (c *searchCommand) appendResults(b []byte, s *session, found selection) []b
 		}
 		b = append(b, ')')
 	}
+	if asked&resultRelevancy != 0 {
+		b = c.appendRelevancy(b, s.view, found)
+	}
 	if asked&resultCount != 0 {
 		b = wire.AppendNumber(append(b, " COUNT "...), found.len())
 	}
@@ -248,25 +255,34 @@ type program struct {
 	matches matcher
 	keys    int
 	want    mailbox.FactSet
-	needles []needle            // strings that are looked for in bodies
-	prepare []func(*view) error // what depends on the mailbox
-	invalid bool                // a string was no UTF-8
-	modSeqs bool                // mod-sequences were asked for
+	needles []needle // strings that are looked for in bodies
+	// questions and rankings are what the index is asked.
+	questions []*question
+	rankings  []*ranking
+	fuzzy     bool // the key that is decoded is in a FUZZY; anyFuzzy: one was
+	anyFuzzy  bool
+	prepare   []func(*view) error // what depends on the mailbox
+	invalid   bool                // a string was no UTF-8
+	modSeqs   bool                // mod-sequences were asked for
 }
 
-// run finds the messages, looking at what is near first: at the view, then at facts, then at bodies.
+// run finds the messages, looking at what is near first: at the view, then at the index, then at facts, then at bodies.
 func (g *program) run(ctx context.Context, v *view) (selection, error) {
 	for _, f := range g.prepare {
 		if err := f(v); err != nil {
 			return nil, err
 		}
 	}
+	g.begin(ctx, v)
 	r := found{matches: g.matches}
 	for k, err := range v.facts(ctx, 0, v.everything()) {
 		if err != nil {
 			return nil, err
 		}
 		r.judge(candidate{pos: k.pos, message: k.message})
+	}
+	if err := g.ask(ctx, v, &r); err != nil {
+		return nil, err
 	}
 	if g.want != 0 {
 		for k, err := range v.facts(ctx, g.want, r.again()) {

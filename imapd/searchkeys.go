@@ -301,6 +301,14 @@ func inHeader(name string, holds func(value []byte) bool) matcher {
 }
 
 func (g *program) fieldContains(name, text string) matcher {
+	exact := g.suspectingField(name, text, g.exactField(name, text))
+	if place, known := mailbox.FieldPlace(name); known && text != "" {
+		return g.ranked(place, text, exact)
+	}
+	return exact
+}
+
+func (g *program) exactField(name, text string) matcher {
 	in := headerContains(name, text)
 	if !mime.HasText(name) {
 		g.want |= mailbox.WantHeader
@@ -368,11 +376,15 @@ func textKey(name string, inHeader bool) searchKey {
 		}
 		at := len(g.needles)
 		g.needles = append(g.needles, needle{fold(nil, []byte(text)), inHeader})
-		return func(c *candidate) answer {
+		place := mailbox.InText
+		if inHeader {
+			place = mailbox.Anywhere
+		}
+		return g.ranked(place, text, g.suspecting(text, func(c *candidate) answer {
 			if c.found == nil {
 				return maybe
 			}
 			return answerTo(c.found[at])
-		}, true
+		})), true
 	}}
 }

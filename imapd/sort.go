@@ -48,21 +48,25 @@ func eSort() extension { return extension{name: "ESORT", rfc: "RFC 5267", needs:
 type sortKey struct {
 	name    string
 	compare func(a, b *sorted) int
+	fuzzy   bool // it goes with the search key FUZZY only
 }
 
 func (k sortKey) label() string { return k.name }
 
-func bySort(name string, compare func(a, b *sorted) int) sortKey { return sortKey{name, compare} }
+func bySort(name string, compare func(a, b *sorted) int) sortKey {
+	return sortKey{name: name, compare: compare}
+}
 
 func byText(name string, text func(*mime.Keys) string) sortKey {
-	return sortKey{name, func(a, b *sorted) int { return strings.Compare(text(a.keys), text(b.keys)) }}
+	return bySort(name, func(a, b *sorted) int { return strings.Compare(text(a.keys), text(b.keys)) })
 }
 
 // sorted is a message among those that are put in order.
 type sorted struct {
-	pos     int
-	message *mailbox.Message
-	keys    *mime.Keys
+	pos       int
+	message   *mailbox.Message
+	keys      *mime.Keys
+	relevancy int // RFC 6203 §4; 0: not asked for
 }
 
 // sent is the sent date, or else the internal one: RFC 5256 §2.2.
@@ -78,6 +82,7 @@ type sortCommand struct {
 	by      numbering
 	order   []func(a, b *sorted) int
 	reverse []bool
+	fuzzy   bool // by relevancy
 }
 
 func parseSort(p *parser, by numbering) (runner, error) {
@@ -86,6 +91,9 @@ func parseSort(p *parser, by numbering) (runner, error) {
 	if !(p.SP() && p.searchReturn(&c.search) && p.List1(func() bool { return p.sortCriterion(c) }) && p.SP() && p.charset(&c.search) &&
 		p.SP() && p.searchProgram(&c.search.program) && p.End()) {
 		return nil, p.Err()
+	}
+	if c.fuzzy && !c.search.program.anyFuzzy { // RFC 6203 §6
+		return nil, errNotFuzzy
 	}
 	return c, c.search.check()
 }
@@ -104,6 +112,7 @@ func (p *parser) sortCriterion(c *sortCommand) bool {
 	if len(c.order) >= maxSortKeys {
 		return p.Refuse(errTooMany)
 	}
+	c.fuzzy = c.fuzzy || key.fuzzy
 	c.order, c.reverse = append(c.order, key.compare), append(c.reverse, reverse)
 	return true
 }
@@ -116,6 +125,9 @@ func (c *sortCommand) run(ctx context.Context, s *session) (reply, error) {
 	messages, err := s.view.withKeys(ctx, found)
 	if err != nil {
 		return reply{}, err
+	}
+	if c.fuzzy {
+		c.search.program.setRelevancy(messages)
 	}
 	slices.SortFunc(messages, c.compare)
 	order := make(selection, len(messages))

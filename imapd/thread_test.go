@@ -22,7 +22,7 @@ func TestLongThreads(t *testing.T) {
 			if k > 0 {
 				keys.References = []string{strconv.Itoa(k - 1)}
 			}
-			messages[i] = sorted{i, &mailbox.Message{UID: mailbox.UID(i + 1)}, keys}
+			messages[i] = sorted{pos: i, message: &mailbox.Message{UID: mailbox.UID(i + 1)}, keys: keys}
 		}
 		root := byReferences(messages)
 		if len(root.children) != 1 {
@@ -54,7 +54,7 @@ func FuzzThreads(f *testing.F) {
 			if len(ids) > 0 {
 				keys.MessageID, keys.References = ids[0], ids[1:]
 			}
-			messages = append(messages, sorted{i, &mailbox.Message{}, keys})
+			messages = append(messages, sorted{pos: i, message: &mailbox.Message{}, keys: keys})
 		}
 		for _, algorithm := range []func([]sorted) *branch{byReferences, byRefs, byOrderedSubject} {
 			seen := make(map[int]bool)
