@@ -40,6 +40,7 @@ type streamer interface {
 // target is the message being written.
 type target struct {
 	message  *mailbox.Message
+	box      *mailbox.Box
 	keywords []string
 	facts    *mailbox.Facts // as far as wants said; nil if nothing was
 }
@@ -294,7 +295,7 @@ func (f *fetching) message(ctx context.Context, k known) error {
 		f.missing = true
 		return nil
 	}
-	f.target = target{message: k.message, keywords: f.s.view.told.Keywords, facts: k.Facts}
+	f.target = target{message: k.message, box: &f.s.view.told.Box, keywords: f.s.view.told.Keywords, facts: k.Facts}
 	f.pending = f.pending[:0]
 	b := f.s.out.Available()
 	begin := len(b)

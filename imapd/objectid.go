@@ -10,8 +10,8 @@ func objectID() extension {
 		name: "OBJECTID", rfc: "RFC 8474",
 		fetch: []fetchItem{{"EMAILID", emailIDItem.parse}, {"THREADID", threadIDItem.parse}},
 		search: []searchKey{
-			idKey("EMAILID", func(id string, c *candidate) bool { return c.message.Blob.ObjectID() == id }),
-			idKey("THREADID", func(string, *candidate) bool { return false }),
+			idKey("EMAILID", func(id string, box *mailbox.Box, m *mailbox.Message) bool { return box.EmailID(m.Blob) == id }),
+			idKey("THREADID", func(string, *mailbox.Box, *mailbox.Message) bool { return false }),
 		},
 		status: []statusItem{{"MAILBOXID", appendMailboxID}},
 	}
@@ -19,19 +19,24 @@ func objectID() extension {
 
 var (
 	emailIDItem = &plain{append: func(b []byte, t *target) []byte {
-		return append(append(append(b, "EMAILID ("...), t.message.Blob.ObjectID()...), ')')
+		return append(append(append(b, "EMAILID ("...), t.box.EmailID(t.message.Blob)...), ')')
 	}}
 	threadIDItem = &plain{append: func(b []byte, _ *target) []byte { return append(b, "THREADID NIL"...) }}
 )
 
 func appendMailboxID(b []byte, box *mailbox.Box) []byte {
-	return append(append(append(b, '('), box.ID.ObjectID()...), ')')
+	return append(append(append(b, '('), box.ObjectID()...), ')')
 }
 
-func idKey(name string, holds func(id string, c *candidate) bool) searchKey {
-	return searchKey{name, func(p *parser, _ *program) (matcher, bool) {
+func idKey(name string, holds func(id string, box *mailbox.Box, m *mailbox.Message) bool) searchKey {
+	return searchKey{name, func(p *parser, g *program) (matcher, bool) {
 		var id string
+		var box *mailbox.Box
+		g.prepare = append(g.prepare, func(v *view) error {
+			box = &v.told.Box
+			return nil
+		})
 		ok := p.SP() && p.AString(&id)
-		return func(c *candidate) answer { return answerTo(holds(id, c)) }, ok
+		return func(c *candidate) answer { return answerTo(holds(id, box, c.message)) }, ok
 	}}
 }

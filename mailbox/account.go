@@ -143,6 +143,14 @@ func OpenSQLite(o Options) (*SQLite, error) {
 
 // Account is Store.
 func (s *SQLite) Account(ctx context.Context, id mail.AccountID) (Account, error) {
+	return s.AccountAs(ctx, id, "")
+}
+
+// AccountAs is Store.
+func (s *SQLite) AccountAs(ctx context.Context, id, user mail.AccountID) (Account, error) {
+	if user == id {
+		user = ""
+	}
 	a, err := s.retain(id)
 	if err != nil {
 		return nil, err
@@ -151,7 +159,7 @@ func (s *SQLite) Account(ctx context.Context, id mail.AccountID) (Account, error
 		a.release()
 		return nil, storageError(err)
 	}
-	return &handle{account: a}, nil
+	return &handle{account: a, user: user}, nil
 }
 
 // retain finds or makes the account in memory, for one more user.
@@ -298,7 +306,7 @@ func makeDir(dir string) error {
 	return nil
 }
 
-// Remove is Store. Those who still use the account get ErrClosed.
+// Remove is Store. Those who still use the account get ErrClosed, and find that its boxes are gone.
 func (s *SQLite) Remove(_ context.Context, id mail.AccountID) error {
 	a, err := s.retain(id)
 	if err != nil {
@@ -306,10 +314,25 @@ func (s *SQLite) Remove(_ context.Context, id mail.AccountID) error {
 	}
 	defer a.release()
 	err = a.shut()
+	a.empty()
 	s.mu.Lock()
 	s.forget(a)
 	s.mu.Unlock()
 	return errors.Join(err, removeDir(a.dir))
+}
+
+// empty is an account's end: whoever watches it looks, and finds nothing.
+func (a *account) empty() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.base == nil { // it was not in use
+		return
+	}
+	last := a.base.counters
+	a.base = &layer{counters: last, boxes: make(map[BoxID]*box), names: make(map[string]BoxID), subscribed: make(map[string]bool)}
+	for w := range a.watchers {
+		w.send(last.modseq + 1)
+	}
 }
 
 // removedMark is before the names of directories that are being removed; no account's ID begins with it.
@@ -372,16 +395,4 @@ func (s *SQLite) Close() error {
 	}
 	s.tasks.Wait()
 	return storageError(errors.Join(errs...))
-}
-
-// handle is one user's account: Account.
-type handle struct {
-	*account
-	once sync.Once
-}
-
-// Close is Account.
-func (h *handle) Close() error {
-	h.once.Do(h.account.release)
-	return nil
 }

@@ -2,17 +2,20 @@ package mailbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"zombiezen.com/go/sqlite"
 
 	"posthouse/internal/db"
+	"posthouse/mail"
 )
 
 // Limits of annotations; one over is ErrLimit, ErrBoxName for names.
 const (
-	MaxAnnotations    = 1000     // of one box, and of the account itself
+	MaxAnnotations    = 1000     // of one box, and of the account itself, shared, and as many private ones of each user
 	MaxAnnotationName = 255      // octets
 	MaxAnnotation     = 32 << 10 // octets of a value
 )
@@ -33,6 +36,43 @@ type SetAnnotation struct {
 
 func (SetAnnotation) mutation() {}
 
+// What users have below privateEntries is kept below usersEntries, each one's for himself; the owner's is where it says.
+const (
+	privateEntries = "/private"
+	usersEntries   = "/user"
+)
+
+// entryOf is where an entry of a user is kept.
+func entryOf(user mail.AccountID, entry string) string {
+	if rest, private := strings.CutPrefix(entry, privateEntries+"/"); private && user != "" {
+		return usersEntries + "/" + string(user) + "/" + rest
+	}
+	return entry
+}
+
+// entryFor is how a user sees an entry that is kept. False: not at all.
+func entryFor(user mail.AccountID, kept string) (string, bool) {
+	if user == "" {
+		return kept, !strings.HasPrefix(kept, usersEntries+"/")
+	}
+	if rest, own := strings.CutPrefix(kept, usersEntries+"/"+string(user)+"/"); own {
+		return privateEntries + "/" + rest, true
+	}
+	return kept, !strings.HasPrefix(kept, usersEntries+"/") && !strings.HasPrefix(kept, privateEntries+"/")
+}
+
+// scopeOf is what the entry that is kept is counted with, as a range of names: what is below the same first level, and of a user's the
+// second.
+func scopeOf(kept string) (from, to string) {
+	levels := strings.SplitN(kept, "/", 4)
+	n := 2
+	if levels[1] == usersEntries[1:] {
+		n = 3
+	}
+	scope := strings.Join(levels[:min(n, len(levels))], "/")
+	return scope, scope + "0" // which is what follows "/"
+}
+
 // isEntry is RFC 5464 §3.2: components between slashes, of printable ASCII but wildcards.
 func isEntry(name string) bool {
 	return len(name) <= MaxAnnotationName && strings.HasPrefix(name, "/") && !strings.HasSuffix(name, "/") && !strings.Contains(name, "//") &&
@@ -46,16 +86,17 @@ func (c *change) setAnnotation(m SetAnnotation) (Result, error) {
 			return Result{}, err
 		}
 	}
-	if !isEntry(m.Entry) {
+	if m.Entry = strings.ToLower(m.Entry); !isEntry(m.Entry) || strings.HasPrefix(m.Entry, usersEntries+"/") {
 		return Result{}, fmt.Errorf("%w: %q is no entry", ErrBoxName, m.Entry)
 	}
 	if len(m.Value) > MaxAnnotation {
 		return Result{}, fmt.Errorf("%w: a value over %d octets", ErrLimit, MaxAnnotation)
 	}
 	c.touched = true
+	kept := entryOf(c.user, m.Entry)
 	err := execWith(c.conn, "INSERT OR REPLACE INTO annotation(box, entry, value, modseq) VALUES(?, ?, ?, ?)", func(s *sqlite.Stmt) {
 		s.BindInt64(1, int64(m.Box))
-		s.BindText(2, strings.ToLower(m.Entry))
+		s.BindText(2, kept)
 		if m.Value == nil {
 			s.BindNull(3)
 		} else {
@@ -66,33 +107,55 @@ func (c *change) setAnnotation(m SetAnnotation) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	var all, values int64
-	err = rows(c.conn, "SELECT count(*), count(value) FROM annotation WHERE box = ?", func(s *sqlite.Stmt) error {
-		all, values = s.ColumnInt64(0), s.ColumnInt64(1)
-		return nil
-	}, int64(m.Box))
+	return Result{}, c.countAnnotations(m.Box, kept)
+}
+
+// countAnnotations refuses one too many. Those that are taken away go where there are many: who has not heard by now hears nothing.
+func (c *change) countAnnotations(box BoxID, kept string) error {
+	from, to := scopeOf(kept)
+	const scope = " FROM annotation WHERE box = ? AND entry >= ? AND entry < ?"
+	s, err := c.conn.Prepare("SELECT count(*), count(value)" + scope)
+	if err != nil {
+		return err
+	}
+	bind := func(s *sqlite.Stmt) {
+		s.BindInt64(1, int64(box))
+		s.BindText(2, from)
+		s.BindText(3, to)
+	}
+	bind(s)
+	_, err = s.Step()
+	all, values := s.ColumnInt64(0), s.ColumnInt64(1)
+	err = errors.Join(err, s.Reset())
 	if err == nil && values > MaxAnnotations {
 		err = fmt.Errorf("%w: over %d annotations", ErrLimit, MaxAnnotations)
 	}
-	if err == nil && all > 2*MaxAnnotations { // who has not heard by now hears nothing
-		err = exec(c.conn, "DELETE FROM annotation WHERE box = ? AND value IS NULL AND modseq < ?", int64(m.Box), int64(c.modseq))
+	if err == nil && all > 2*MaxAnnotations {
+		err = execWith(c.conn, "DELETE"+scope+" AND value IS NULL AND modseq < ?", func(s *sqlite.Stmt) {
+			bind(s)
+			s.BindInt64(4, int64(c.modseq))
+		})
 	}
-	return Result{}, err
+	return err
 }
 
 // Annotations is Account.
-func (a *account) Annotations(ctx context.Context, box BoxID, since ModSeq) (list []Annotation, err error) {
-	if a.mu.RLock(); box != 0 && a.base.find(box) == nil {
+func (h *handle) Annotations(ctx context.Context, box BoxID, since ModSeq) (list []Annotation, err error) {
+	if h.account.mu.RLock(); box != 0 && h.base.find(box) == nil {
 		err = ErrNoBox
 	}
-	if a.mu.RUnlock(); err != nil {
+	if h.account.mu.RUnlock(); err != nil {
 		return nil, err
 	}
-	return list, a.with(func(d *db.DB) error {
+	err = h.with(func(d *db.DB) error {
 		return d.Read(ctx, func(conn *sqlite.Conn) error {
 			list = nil
-			return rows(conn, "SELECT entry, value, modseq FROM annotation WHERE box = ? AND modseq > ? ORDER BY entry", func(s *sqlite.Stmt) error {
-				n := Annotation{Entry: s.ColumnText(0), ModSeq: ModSeq(s.ColumnInt64(2))}
+			return rows(conn, "SELECT entry, value, modseq FROM annotation WHERE box = ? AND modseq > ?", func(s *sqlite.Stmt) error {
+				entry, his := entryFor(h.user, s.ColumnText(0))
+				if !his {
+					return nil
+				}
+				n := Annotation{Entry: entry, ModSeq: ModSeq(s.ColumnInt64(2))}
 				if !s.ColumnIsNull(1) {
 					n.Value = columnBytes(s, 1)
 				}
@@ -101,6 +164,8 @@ func (a *account) Annotations(ctx context.Context, box BoxID, since ModSeq) (lis
 			}, int64(box), int64(since))
 		})
 	})
+	slices.SortFunc(list, func(a, b Annotation) int { return strings.Compare(a.Entry, b.Entry) })
+	return list, err
 }
 
 // Annotated is Account.

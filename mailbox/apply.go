@@ -10,12 +10,14 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"posthouse/internal/db"
+	"posthouse/mail"
 )
 
 // change is one Apply at work in the writer's transaction.
 type change struct {
 	*layer
 	account *account
+	user    mail.AccountID // who makes it; empty: the owner
 	conn    *sqlite.Conn
 	modseq  ModSeq // what it changes is numbered with it
 	now     int64
@@ -27,12 +29,12 @@ type change struct {
 	gone    map[BoxID][]UIDSet // messages taken out, by each mutation
 }
 
-// Apply is Account.
-func (a *account) Apply(ctx context.Context, changes ...Mutation) (Applied, error) {
+// applyAs makes changes, by the owner or by another user, whose \Seen they change then.
+func (a *account) applyAs(ctx context.Context, user mail.AccountID, changes []Mutation) (Applied, error) {
 	var applied Applied
 	err := a.with(func(d *db.DB) error {
 		return d.Write(ctx, func(tx *db.Tx) (err error) {
-			applied, err = a.apply(tx, changes)
+			applied, err = a.apply(tx, user, changes)
 			return err
 		})
 	})
@@ -43,11 +45,13 @@ func (a *account) Apply(ctx context.Context, changes ...Mutation) (Applied, erro
 }
 
 // apply runs inside the writer: alone, and in the order of commits.
-func (a *account) apply(tx *db.Tx, changes []Mutation) (Applied, error) {
+func (a *account) apply(tx *db.Tx, user mail.AccountID, changes []Mutation) (Applied, error) {
 	if a.uncommitted == 0 {
 		a.pending = a.base.over()
 	}
-	c := &change{layer: a.pending.over(), account: a, conn: tx.Conn, now: a.store.opts.Clock().Unix(), gone: make(map[BoxID][]UIDSet)}
+	c := &change{
+		layer: a.pending.over(), account: a, user: user, conn: tx.Conn, now: a.store.opts.Clock().Unix(), gone: make(map[BoxID][]UIDSet),
+	}
 	c.modseq = c.counters.modseq + 1
 	applied := Applied{Results: make([]Result, 0, len(changes))}
 	for _, m := range changes {
@@ -146,6 +150,8 @@ func (c *change) run(m Mutation) (Result, error) {
 		return c.restore(m)
 	case Purge:
 		return c.purge()
+	case SetRights:
+		return c.setRights(m)
 	}
 	return Result{}, fmt.Errorf("mailbox: a mutation of type %T is not known", m)
 }
@@ -211,6 +217,9 @@ func (c *change) writeBox(id BoxID, b *box) error {
 	if err := c.writeSlabs(b, old); err != nil {
 		return err
 	}
+	if err := c.writeReaders(b); err != nil {
+		return err
+	}
 	if old == nil || !sameLabels(b, old) {
 		return c.writeWholeBox(b)
 	}
@@ -221,12 +230,12 @@ func (c *change) writeBox(id BoxID, b *box) error {
 
 // sameLabels tells whether two states of a box differ only in numbers.
 func sameLabels(a, b *box) bool {
-	return a.Name == b.Name && a.Special == b.Special && a.NoSelect == b.NoSelect && slices.Equal(a.keywords, b.keywords)
+	return a.Name == b.Name && a.Special == b.Special && a.NoSelect == b.NoSelect && slices.Equal(a.keywords, b.keywords) && slices.Equal(a.ACL, b.ACL)
 }
 
 func (c *change) writeWholeBox(b *box) error {
 	return execWith(c.conn, `INSERT OR REPLACE INTO box(id, name, special, noselect, keywords, uidvalidity, uidnext, modseq, known,
-		graves, messages, unseen, deleted, size, deleted_size) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, func(s *sqlite.Stmt) {
+		graves, messages, unseen, deleted, size, deleted_size, acl) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, func(s *sqlite.Stmt) {
 		s.BindInt64(1, int64(b.ID))
 		s.BindText(2, b.Name)
 		s.BindText(3, string(b.Special))
@@ -236,6 +245,7 @@ func (c *change) writeWholeBox(b *box) error {
 			b.Messages, b.Unseen, b.Deleted, b.Size, b.DeletedSize} {
 			s.BindInt64(6+i, n)
 		}
+		s.BindText(16, formatACL(b.ACL))
 	})
 }
 
@@ -254,6 +264,11 @@ func (c *change) eraseBox(id BoxID, old *box) error {
 	}
 	if err := exec(c.conn, "DELETE FROM uidl WHERE box = ?", int64(id)); err != nil {
 		return err
+	}
+	if len(old.readers) > 0 {
+		if err := exec(c.conn, "DELETE FROM seen WHERE box = ?", int64(id)); err != nil {
+			return err
+		}
 	}
 	return exec(c.conn, "DELETE FROM box WHERE id = ?", int64(id))
 }

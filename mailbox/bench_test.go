@@ -370,3 +370,31 @@ func BenchmarkSuspectsCold(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSeen100000 marks one message of a shared box as another user, and looks at the box as that user.
+func BenchmarkSeen100000(b *testing.B) {
+	s := open(b, mailbox.Options{})
+	a, err := s.Account(b.Context(), "alice")
+	if err != nil {
+		b.Fatal(err)
+	}
+	bob, err := s.AccountAs(b.Context(), "alice", "bob")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { a.Close(); bob.Close() })
+	inbox, err := a.Box(b.Context(), mailbox.Inbox)
+	if err != nil {
+		b.Fatal(err)
+	}
+	fillLight(b, a, inbox.ID, 100_000)
+	seen := mailbox.Marks{System: mailbox.Seen}
+	apply(b, bob, mailbox.SetFlags{Box: inbox.ID, UIDs: mailbox.AllUIDs(), Marks: seen})
+	for i := 0; b.Loop(); i++ {
+		uid := mailbox.UID(1 + i*7919%100_000)
+		apply(b, bob, mailbox.SetFlags{Box: inbox.ID, UIDs: mailbox.UIDSet{{First: uid, Last: uid}}, Op: mailbox.FlagOp(i % 2), Marks: seen})
+		if _, err := bob.Snapshot(b.Context(), inbox.ID); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -102,7 +102,7 @@ func (c *change) makeBox(name string, special SpecialUse) (*box, error) {
 	c.counters.uidValidity = max(c.counters.uidValidity+1, uint32(c.now))
 	b := &box{Box: Box{
 		ID: c.counters.nextBox, Name: name, Special: special, Subscribed: c.isSubscribed(name),
-		UIDValidity: c.counters.uidValidity, UIDNext: 1, ModSeq: c.modseq,
+		UIDValidity: c.counters.uidValidity, UIDNext: 1, ModSeq: c.modseq, ACL: c.inherited(name),
 	}, known: c.modseq}
 	c.counters.nextBox++
 	c.boxes[b.ID] = b
@@ -191,7 +191,7 @@ func (c *change) deleteBox(m DeleteBox) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	level.NoSelect = true
+	level.NoSelect, level.ACL = true, nil // RFC 4314 §4 DELETE
 	return Result{}, nil
 }
 

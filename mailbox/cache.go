@@ -26,7 +26,10 @@ type cachedBox struct {
 	size int64
 }
 
-const messageSize = int64(unsafe.Sizeof(Message{}))
+const (
+	messageSize = int64(unsafe.Sizeof(Message{}))
+	markSize    = int64(unsafe.Sizeof(mark{}))
+)
 
 func (c *slabCache) init(limit int64) {
 	c.limit, c.order, c.boxes = limit, list.New(), make(map[boxKey]*list.Element)
@@ -90,6 +93,13 @@ func (b *box) held() (n int64) {
 			n += int64(s.n) * messageSize
 		}
 	}
+	for _, r := range b.readers {
+		for _, p := range r.parts {
+			if held := p.marks.Load(); held != nil {
+				n += int64(len(*held)) * markSize
+			}
+		}
+	}
 	return n
 }
 
@@ -104,5 +114,11 @@ func (a *account) evict(id BoxID) {
 	b.snapshot.Store(nil)
 	for _, s := range b.slabs {
 		s.messages.Store(nil)
+	}
+	for _, r := range b.readers {
+		r.unseen.Store(nil)
+		for _, p := range r.parts {
+			p.marks.Store(nil)
+		}
 	}
 }

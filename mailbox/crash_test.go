@@ -98,8 +98,12 @@ func work(dir, round string) error {
 		defer mu.Unlock()
 		fmt.Printf(format+"\n", args...)
 	}
+	bob, err := s.AccountAs(ctx, "alice", "bob")
+	if err != nil {
+		return err
+	}
 	for i := range crashWorkers {
-		go func() { errs <- workOne(ctx, a, fmt.Sprintf("%s.%d", round, i), say) }()
+		go func() { errs <- workOne(ctx, a, bob, fmt.Sprintf("%s.%d", round, i), say) }()
 	}
 	return <-errs
 }
@@ -115,7 +119,7 @@ func keepExpunged(round string) time.Duration {
 // crashBox is the box that worker i has for itself.
 func crashBox(worker string) string { return "box " + worker[strings.IndexByte(worker, '.')+1:] }
 
-func workOne(ctx context.Context, a mailbox.Account, worker string, say func(string, ...any)) error {
+func workOne(ctx context.Context, a, bob mailbox.Account, worker string, say func(string, ...any)) error {
 	if _, err := a.Apply(ctx, mailbox.CreateBox{Name: crashBox(worker)}); err != nil && !errors.Is(err, mailbox.ErrBoxExists) {
 		return err
 	}
@@ -155,6 +159,12 @@ func workOne(ctx context.Context, a mailbox.Account, worker string, say func(str
 		case 2:
 			say("expunging %s", key)
 			applied, err = a.Apply(ctx, expunging(inbox.ID, uids)...)
+		case 3: // what another has seen goes with the message
+			seen := mailbox.SetFlags{Box: inbox.ID, UIDs: uids, Marks: mailbox.Marks{System: mailbox.Seen}}
+			applied, err = bob.Apply(ctx, seen, mailbox.Move{From: inbox.ID, UIDs: uids, To: own.ID})
+			if err == nil {
+				say("seen %s", key)
+			}
 		}
 		if err != nil {
 			return err
@@ -178,11 +188,12 @@ type audit struct {
 	filed    map[string]int         // key → size
 	uids     map[mailbox.UID]string // of Inbox
 	expunged map[string]bool        // or the process was about to
+	seen     map[string]bool        // by bob
 	modseq   mailbox.ModSeq
 }
 
 func newAudit(t *testing.T) *audit {
-	return &audit{T: t, filed: make(map[string]int), uids: make(map[mailbox.UID]string), expunged: make(map[string]bool)}
+	return &audit{T: t, filed: make(map[string]int), uids: make(map[mailbox.UID]string), expunged: make(map[string]bool), seen: make(map[string]bool)}
 }
 
 func (a *audit) acknowledged(line string) {
@@ -197,6 +208,8 @@ func (a *audit) acknowledged(line string) {
 		a.filed[key], a.uids[uid] = size, key
 	} else if _, err := fmt.Sscanf(line, "expunging %s", &key); err == nil {
 		a.expunged[key] = true
+	} else if _, err := fmt.Sscanf(line, "seen %s", &key); err == nil {
+		a.seen[key] = true
 	} else if _, err := fmt.Sscanf(line, "modseq %d", &modseq); err != nil {
 		a.Errorf("%q", line)
 	}
@@ -213,7 +226,12 @@ func (a *audit) check(dir string) {
 		}
 		synctest.Wait()
 		refs := a.checkMessages(t, account)
-		if err := errors.Join(account.Close(), s.Close()); err != nil {
+		bob, err := s.AccountAs(t.Context(), "alice", "bob")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.checkSeen(t, bob)
+		if err := errors.Join(bob.Close(), account.Close(), s.Close()); err != nil {
 			t.Error(err)
 		}
 		checkBooks(t, dir, refs)
@@ -289,6 +307,31 @@ func (a *audit) checkIndex(t *testing.T, account mailbox.Account, blobs map[stri
 		}
 	}
 	return ruledOut
+}
+
+// checkSeen compares what bob has seen with what was acknowledged.
+func (a *audit) checkSeen(t *testing.T, bob mailbox.Account) {
+	boxes, err := bob.Boxes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	for _, b := range boxes {
+		snapshot, err := bob.Snapshot(t.Context(), b.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range snapshot.All() {
+			if m.Flags&mailbox.Seen != 0 {
+				seen[a.read(t, bob, m)] = true
+			}
+		}
+	}
+	for key := range a.seen {
+		if !seen[key] {
+			t.Errorf("%s: bob has seen it no more", key)
+		}
+	}
 }
 
 // checkBooks compares the rows of contents with the references to them.

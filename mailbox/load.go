@@ -55,7 +55,7 @@ func (a *account) createFirstBoxes(ctx context.Context) error {
 	for _, b := range append([]CreateBox{{Name: Inbox}}, DefaultBoxes()...) {
 		first = append(first, b, Subscribe{b.Name})
 	}
-	_, err := a.Apply(ctx, first...)
+	_, err := a.applyAs(ctx, "", first)
 	return err
 }
 
@@ -82,6 +82,9 @@ func readState(c *sqlite.Conn, base *layer) (leftovers bool, err error) {
 	if err := readSlabs(c, base); err != nil {
 		return false, err
 	}
+	if err := readReaders(c, base); err != nil {
+		return false, err
+	}
 	for _, b := range unsized {
 		if err := b.sizeDeleted(c); err != nil {
 			return false, err
@@ -98,7 +101,7 @@ func readState(c *sqlite.Conn, base *layer) (leftovers bool, err error) {
 }
 
 const selectBoxes = `SELECT id, name, special, noselect, keywords, uidvalidity, uidnext, modseq, known, graves, messages, unseen,
-	deleted, size, deleted_size FROM box`
+	deleted, size, deleted_size, acl FROM box`
 
 // readBoxes also returns those that were written before format 2, which had no DeletedSize.
 func readBoxes(c *sqlite.Conn, base *layer) (unsized []*box, err error) {
@@ -121,7 +124,9 @@ func readBoxes(c *sqlite.Conn, base *layer) (unsized []*box, err error) {
 		}
 		base.boxes[b.ID] = b
 		base.names[b.Name] = b.ID
-		return nil
+		var err error
+		b.ACL, err = parseACL(s.ColumnText(15))
+		return err
 	})
 }
 

@@ -31,6 +31,7 @@ var (
 	ErrHasChildren = errors.New("mailbox: that mailbox has children")
 	ErrSpecialUse  = errors.New("mailbox: another mailbox has that special use")
 	ErrNoBlob      = errors.New("mailbox: no such message content")
+	ErrGrantee     = errors.New("mailbox: nobody who can be granted rights")
 	ErrOverQuota   = errors.New("mailbox: over quota")
 	ErrLimit       = errors.New("mailbox: too many boxes, keywords or messages")
 	ErrFull        = errors.New("mailbox: no space left")  // nothing was changed; try again later
@@ -70,6 +71,10 @@ type (
 type Store interface {
 	// Account opens an account, made with Inbox and DefaultBoxes if it is new. Release it by Close.
 	Account(ctx context.Context, id mail.AccountID) (Account, error)
+	// AccountAs is Account as another user has it: \Seen, and what is counted by it, is that user's own, in what is shown and in what is
+	// changed, and so are annotations below /private. Mod-sequences are those of all that the user can see. What the user may do is not
+	// asked: Box.RightsOf tells.
+	AccountAs(ctx context.Context, id, user mail.AccountID) (Account, error)
 	// Remove deletes an account's messages for good.
 	Remove(ctx context.Context, id mail.AccountID) error
 	// Close waits for what is under way.
@@ -139,8 +144,11 @@ type Box struct {
 	Messages    int64
 	Unseen      int64
 	Deleted     int64
-	Size        int64 // octets of all messages
-	DeletedSize int64 // octets of those that are marked Deleted
+	Size        int64   // octets of all messages
+	DeletedSize int64   // octets of those that are marked Deleted
+	ACL         []Grant // by Who; not to be changed
+	// Owner is whose it is, where another user has the account. Empty: the account is that user's own.
+	Owner mail.AccountID
 }
 
 // Usage is how much an account holds.
@@ -183,6 +191,9 @@ const (
 
 // FirstKeyword is the bit of a box's first keyword.
 const FirstKeyword = 5
+
+// Keywords are all flags but the system flags.
+const Keywords = ^Flags(1<<FirstKeyword - 1)
 
 // Marks names flags independently of a box: system flags as bits, keywords by name (compared without case, kept as first given).
 type Marks struct {
@@ -281,18 +292,21 @@ type (
 		Op             FlagOp
 		Marks          Marks
 		UnchangedSince ModSeq // messages changed after it are left and named in Result.Modified; 0: no condition
+		Keep           Flags  // are left as they are, whatever Op and Marks say
 	}
-	// Copy copies messages, flags and dates with them.
+	// Copy copies messages, flags and dates with them, and who else has seen them.
 	Copy struct {
-		From BoxID
-		UIDs UIDSet
-		To   BoxID
+		From    BoxID
+		UIDs    UIDSet
+		To      BoxID
+		Without Flags // that copies do not get
 	}
 	// Move moves messages.
 	Move struct {
-		From BoxID
-		UIDs UIDSet
-		To   BoxID
+		From    BoxID
+		UIDs    UIDSet
+		To      BoxID
+		Without Flags
 	}
 	// Within is no change: with it ErrOverQuota refuses all changes that leave the account with more than that, and with more than it
 	// had. A zero field is no bound.
@@ -342,8 +356,15 @@ type Result struct {
 	Duplicate   bool   // of Add: its Key was there already, or its Unless, which UIDs names
 }
 
-// ObjectID is the box's MAILBOXID: RFC 8474 §4.
-func (id BoxID) ObjectID() string { return "F" + strconv.FormatInt(int64(id), 36) }
+// ObjectID is the box's MAILBOXID: RFC 8474 §4. IDs of different accounts coincide, so those of others have their owner in them.
+func (b *Box) ObjectID() string { return "F" + strconv.FormatInt(int64(b.ID), 36) + b.idSuffix() }
 
-// ObjectID is the EMAILID that all copies of the content share: RFC 8474 §5.1.
-func (id BlobID) ObjectID() string { return "M" + strconv.FormatInt(int64(id), 36) }
+// EmailID is the EMAILID that all copies of a content in the account share: RFC 8474 §5.1.
+func (b *Box) EmailID(id BlobID) string { return "M" + strconv.FormatInt(int64(id), 36) + b.idSuffix() }
+
+func (b *Box) idSuffix() string {
+	if b.Owner == "" {
+		return ""
+	}
+	return "-" + string(b.Owner)
+}

@@ -1,7 +1,9 @@
 package mailbox
 
 import (
+	"cmp"
 	"crypto/sha256"
+	"errors"
 	"math/bits"
 	"slices"
 	"strings"
@@ -47,7 +49,15 @@ func (c *change) add(m Add) (Result, error) {
 		_, east := m.Internal.Zone()
 		message.Internal, message.Zone = m.Internal.Unix(), int16(east/60)
 	}
+	if c.user != "" {
+		message.Flags &^= Seen
+	}
 	uid, err := c.append(b, message)
+	if err == nil && c.user != "" {
+		if _, err = c.markShown(b, &Message{UID: uid}, flags, 0); errors.Is(err, ErrLimit) { // then it is unseen
+			err = nil
+		}
+	}
 	if err != nil {
 		return Result{}, err
 	}
@@ -118,27 +128,46 @@ func (c *change) setFlags(m SetFlags) (Result, error) {
 		return Result{}, err
 	}
 	var result Result
-	changed := false
+	changed, own := false, false
+	var failed error
 	err = c.update(b, m.UIDs, func(message *Message) bool {
-		if m.UnchangedSince > 0 && message.ModSeq > m.UnchangedSince {
+		was := message
+		if c.user != "" && failed == nil {
+			was, failed = c.shown(b, message)
+		}
+		if failed != nil {
+			return false
+		}
+		if m.UnchangedSince > 0 && was.ModSeq > m.UnchangedSince {
 			result.Modified = result.Modified.Append(message.UID)
 			return false
 		}
 		result.Source = result.Source.Append(message.UID)
-		flags := m.Op.apply(message.Flags, marks)
-		if flags == message.Flags {
+		flags := m.Op.apply(was.Flags, marks)&^m.Keep | was.Flags&m.Keep
+		if flags == was.Flags {
 			return false
 		}
+		changed = true
+		if c.user != "" {
+			flags, failed = c.markShown(b, was, flags, message.Flags)
+		}
+		if failed != nil || flags == message.Flags {
+			return false
+		}
+		own = true
 		b.count(message, -1)
 		message.Flags, message.ModSeq = flags, c.modseq
 		b.count(message, 1)
-		changed = true
 		return true
 	})
-	if err != nil || !changed {
-		return result, err
+	switch {
+	case err != nil || failed != nil:
+		return result, cmp.Or(err, failed)
+	case own:
+		c.replace(b)
+	case changed: // only what a reader has seen
+		c.boxes[b.ID], c.touched = b, true
 	}
-	c.replace(b)
 	return result, nil
 }
 
@@ -167,7 +196,7 @@ func (b *box) count(m *Message, sign int64) {
 
 // copyMessages copies messages; their contents are shared.
 func (c *change) copyMessages(m Copy) (Result, error) {
-	messages, result, err := c.pick(m.From, m.To, m.UIDs)
+	messages, result, err := c.pick(m)
 	if err != nil || len(messages) == 0 {
 		return result, err
 	}
@@ -178,38 +207,51 @@ func (c *change) copyMessages(m Copy) (Result, error) {
 	if err := c.countReferences(blobs, 1); err != nil {
 		return Result{}, err
 	}
-	return c.transfer(messages, result, c.find(m.From).keywords, m.To)
+	source := c.find(m.From)
+	if result, err = c.transfer(messages, result, source.keywords, m.To); err == nil {
+		err = c.carry(source, m, result)
+	}
+	return result, err
 }
 
 // moveMessages moves messages.
 func (c *change) moveMessages(m Move) (Result, error) {
-	messages, result, err := c.pick(m.From, m.To, m.UIDs)
+	messages, result, err := c.pick(Copy(m))
 	if err != nil || len(messages) == 0 {
 		return result, err
 	}
 	if err := c.remove(c.edit(m.From), result.Source, func(*Message) bool { return true }); err != nil {
 		return Result{}, err
 	}
-	return c.transfer(messages, result, c.find(m.From).keywords, m.To)
+	source := c.find(m.From)
+	if result, err = c.transfer(messages, result, source.keywords, m.To); err == nil {
+		err = c.carry(source, Copy(m), result)
+	}
+	return result, err
 }
 
-// pick copies out the messages that go from one box to another.
-func (c *change) pick(from, to BoxID, uids UIDSet) (messages []Message, result Result, err error) {
-	source, err := c.selectable(from)
+// pick copies out the messages that go from one box to another, with the flags that go with them.
+func (c *change) pick(m Copy) (messages []Message, result Result, err error) {
+	source, err := c.selectable(m.From)
 	if err != nil {
 		return nil, result, err
 	}
-	target, err := c.selectable(to)
+	target, err := c.selectable(m.To)
 	if err != nil {
 		return nil, result, err
 	}
 	result.UIDValidity = target.UIDValidity
-	err = c.update(source, uids, func(m *Message) bool {
-		messages = append(messages, *m)
-		result.Source = result.Source.Append(m.UID)
+	without := m.Without
+	if c.user != "" { // whose \Seen is not the message's own
+		without &^= Seen
+	}
+	err = c.update(source, m.UIDs, func(message *Message) bool {
+		result.Source = result.Source.Append(message.UID)
+		message.Flags &^= without
+		messages = append(messages, *message)
 		return false
 	})
-	c.account.store.cache.note(c.account, from, source)
+	c.account.store.cache.note(c.account, m.From, source)
 	return messages, result, err
 }
 

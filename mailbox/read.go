@@ -7,6 +7,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"posthouse/internal/db"
+	"posthouse/mail"
 )
 
 // Snapshot is Account.
@@ -17,15 +18,14 @@ func (a *account) Snapshot(ctx context.Context, id BoxID) (*Snapshot, error) {
 	}
 	snapshot := b.snapshot.Load()
 	if snapshot == nil {
+		var l look
 		err = a.with(func(d *db.DB) (err error) {
-			snapshot, err = a.readSnapshot(ctx, d, id)
+			l, err = a.readLook(ctx, d, id, "")
 			return err
 		})
-		if err != nil {
-			return nil, err
-		}
+		snapshot = l.base
 	}
-	return snapshot, nil
+	return snapshot, err
 }
 
 // current is a box as committed.
@@ -39,44 +39,55 @@ func (a *account) current(id BoxID) (*box, error) {
 	return b, nil
 }
 
-// readSnapshot reads the slabs that are not in memory. A commit that is being published just then makes the rows newer than the
-// directory in memory; then it reads again in the writer's turn, before its commit: all earlier ones are published by then.
-func (a *account) readSnapshot(ctx context.Context, d *db.DB, id BoxID) (snapshot *Snapshot, err error) {
-	if snapshot, err = a.trySnapshot(ctx, d, id); snapshot != nil || err != nil {
-		return snapshot, err
+// readLook reads the slabs that are not in memory, and the user's marks. A commit that is being published just then makes the rows newer
+// than the directory in memory; then it reads again in the writer's turn, before its commit: all earlier ones are published by then.
+func (a *account) readLook(ctx context.Context, d *db.DB, id BoxID, user mail.AccountID) (l look, err error) {
+	if l, err = a.tryLook(ctx, d, id, user); l.base != nil || err != nil {
+		return l, err
 	}
 	writeErr := d.Write(ctx, func(*db.Tx) error {
-		snapshot, err = a.trySnapshot(ctx, d, id)
+		l, err = a.tryLook(ctx, d, id, user)
 		return nil // what reading meets is not the transaction's trouble
 	})
 	if writeErr != nil {
-		return nil, writeErr
+		return look{}, writeErr
 	}
-	if snapshot == nil && err == nil {
+	if l.base == nil && err == nil {
 		err = fmt.Errorf("%w: the slabs of box %d are not what their directory says", ErrCorrupt, id)
 	}
-	return snapshot, err
+	return l, err
 }
 
-// trySnapshot is nil if the database is newer than the box in memory.
-func (a *account) trySnapshot(ctx context.Context, d *db.DB, id BoxID) (*Snapshot, error) {
+// tryLook is empty if the database is newer than the box in memory.
+func (a *account) tryLook(ctx context.Context, d *db.DB, id BoxID, user mail.AccountID) (l look, err error) {
 	b, err := a.current(id)
 	if err != nil {
-		return nil, err
+		return look{}, err
+	}
+	if user != "" {
+		l.reader = b.readerOf(user)
+	}
+	if l.reader != nil {
+		var fits bool
+		if l.marks, fits, err = b.readMarks(ctx, d, l.reader); err != nil || !fits {
+			return look{}, err
+		}
 	}
 	slabs, missing := b.loaded()
 	if missing > 0 {
 		if slabs, err = readMissing(ctx, d, b, slabs); err != nil || slabs == nil {
-			return nil, err
+			return look{}, err
 		}
 	}
-	snapshot := NewSnapshot(b.Box, b.keywords, slabs)
-	if int64(snapshot.Len()) != b.Messages {
-		return nil, fmt.Errorf("%w: box %d has %d messages, not %d", ErrCorrupt, id, snapshot.Len(), b.Messages)
+	if l.base = b.snapshot.Load(); l.base == nil {
+		l.base = NewSnapshot(b.Box, b.keywords, slabs)
 	}
-	b.snapshot.Store(snapshot)
+	if int64(l.base.Len()) != b.Messages {
+		return look{}, fmt.Errorf("%w: box %d has %d messages, not %d", ErrCorrupt, id, l.base.Len(), b.Messages)
+	}
+	b.snapshot.Store(l.base)
 	a.store.cache.note(a, id, b)
-	return snapshot, nil
+	return l, nil
 }
 
 // loaded are the slabs, nil those that are not in memory.

@@ -50,6 +50,10 @@ CREATE TABLE expunged(
 CREATE INDEX expunged_age ON expunged(at, size);
 CREATE TABLE uidl(box INTEGER NOT NULL, uid INTEGER NOT NULL, uidl TEXT NOT NULL, PRIMARY KEY(box, uid), UNIQUE(box, uidl)) WITHOUT ROWID;
 CREATE TABLE line_ends(blob INTEGER PRIMARY KEY, missing INTEGER NOT NULL);
+ALTER TABLE box ADD COLUMN acl TEXT;
+CREATE TABLE seen(
+	id INTEGER PRIMARY KEY, box INTEGER NOT NULL, user TEXT NOT NULL, part INTEGER NOT NULL, version INTEGER NOT NULL, data BLOB NOT NULL,
+	UNIQUE(box, user, part));
 `}
 
 // storageErrors are the errors of internal/db in this package's words.

@@ -11,15 +11,16 @@ type box struct {
 	Box
 	keywords []string
 	slabs    []*slab
-	known    ModSeq // expunges after it are all recorded
-	graves   int64  // rows in which they are
-	shrunk   bool   // messages were taken out by the change that works on it
+	known    ModSeq    // expunges after it are all recorded
+	graves   int64     // rows in which they are
+	shrunk   bool      // messages were taken out by the change that works on it
+	readers  []*reader // by user
 
 	snapshot atomic.Pointer[Snapshot] // made on demand
 }
 
 func (b *box) clone() *box {
-	return &box{Box: b.Box, keywords: b.keywords, slabs: slices.Clone(b.slabs), known: b.known, graves: b.graves}
+	return &box{Box: b.Box, keywords: b.keywords, slabs: slices.Clone(b.slabs), known: b.known, graves: b.graves, readers: b.readers}
 }
 
 // counters are what an account counts, never downwards.

@@ -18,7 +18,7 @@ func newAccount(h *house) {
 		if !b.Subscribed || b.UIDNext != 1 || b.UIDValidity == 0 || b.ModSeq == 0 || b.Name != mailbox.Inbox && string(b.Special) != b.Name {
 			h.Errorf("%+v", b)
 		}
-		if s := h.look(b.ID); s.Len() != 0 || s.Box != b {
+		if s := h.look(b.ID); s.Len() != 0 || !sameBox(s.Box, b) {
 			h.Errorf("%+v; want %+v", s.Box, b)
 		}
 	}
@@ -75,7 +75,7 @@ func create(h *house) {
 		h.Error("names differ by case, but for Inbox")
 	}
 	h.reopen()
-	if got := h.box("a/b/c"); got != made {
+	if got := h.box("a/b/c"); !sameBox(got, made) {
 		h.Errorf("%+v after a restart; was %+v", got, made)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -65,6 +66,15 @@ func Run(t *testing.T, open Opener) {
 		{"Accounts", accounts},
 		{"Closed", closed},
 		{"ManyWriters", manyWriters},
+		{"Rights", rights},
+		{"RightsAreBounded", rightsAreBounded},
+		{"ReadersAreBounded", readersAreBounded},
+		{"RightsInherit", rightsInherit},
+		{"SeenByOthers", seenByOthers},
+		{"SeenIsCarried", seenIsCarried},
+		{"SeenSharesSlabs", seenSharesSlabs},
+		{"PrivateAnnotations", privateAnnotations},
+		{"Removed", removed},
 		{"Random", random},
 	} {
 		c.test(t, open)
@@ -122,6 +132,14 @@ func (h *house) account(id mail.AccountID) mailbox.Account {
 	return a
 }
 
+// as is alice's account as a user has it; the empty one is alice.
+func (h *house) as(user mail.AccountID) mailbox.Account {
+	h.Helper()
+	a, err := h.store.AccountAs(h.Context(), "alice", user)
+	h.check(err)
+	return a
+}
+
 func (h *house) check(err error) {
 	h.Helper()
 	if err != nil {
@@ -163,6 +181,9 @@ func (h *house) box(name string) mailbox.Box {
 	h.check(err)
 	return b
 }
+
+// sameBox tells whether two states of a box are the same.
+func sameBox(a, b mailbox.Box) bool { return reflect.DeepEqual(a, b) }
 
 func (h *house) makeBox(name string) mailbox.Box {
 	h.Helper()

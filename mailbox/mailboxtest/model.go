@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"posthouse/mail"
 	"posthouse/mailbox"
 )
 
@@ -27,7 +28,9 @@ type modelBox struct {
 	modseq   mailbox.ModSeq
 	created  mailbox.ModSeq
 	messages []modelMessage
-	gone     map[mailbox.UID]mailbox.ModSeq // when messages left
+	gone     map[mailbox.UID]mailbox.ModSeq    // when messages left
+	readers  map[mail.AccountID]mailbox.ModSeq // when other users marked something last
+	acl      map[string]mailbox.Rights
 }
 
 type modelMessage struct {
@@ -37,6 +40,41 @@ type modelMessage struct {
 	modseq   mailbox.ModSeq
 	internal time.Time
 	saved    int64
+	seen     map[mail.AccountID]modelMark // by other users; not to be changed
+}
+
+type modelMark struct {
+	seen   bool
+	modseq mailbox.ModSeq
+}
+
+// shownTo is the message as a user sees it; the empty one is the owner.
+func (m modelMessage) shownTo(user mail.AccountID) modelMessage {
+	if user == "" {
+		return m
+	}
+	mark := m.seen[user]
+	m.flags = slices.DeleteFunc(slices.Clone(m.flags), func(f string) bool { return f == `\Seen` })
+	if mark.seen {
+		m.flags = append(m.flags, `\Seen`)
+		slices.Sort(m.flags)
+	}
+	m.modseq = max(m.modseq, mark.modseq)
+	return m
+}
+
+// shownTo is the box's mod-sequence as a user sees it.
+func (b *modelBox) shownTo(user mail.AccountID) mailbox.ModSeq { return max(b.modseq, b.readers[user]) }
+
+// mark marks a message as seen by a user or not.
+func (c *modelChange) mark(b *modelBox, m *modelMessage, user mail.AccountID, seen bool) {
+	m.seen = maps.Clone(m.seen)
+	if m.seen == nil {
+		m.seen = make(map[mail.AccountID]modelMark)
+	}
+	m.seen[user] = modelMark{seen, c.modseq}
+	b.readers[user] = c.modseq
+	c.touched = true
 }
 
 // clone is a deep copy: a change that fails is undone by going back to it.
@@ -45,6 +83,7 @@ func (m *model) clone() *model {
 	for name, b := range c.boxes {
 		n := *b
 		n.messages, n.gone = slices.Clone(b.messages), maps.Clone(b.gone)
+		n.readers, n.acl = maps.Clone(b.readers), maps.Clone(b.acl)
 		c.boxes[name] = &n
 	}
 	return c
@@ -53,6 +92,7 @@ func (m *model) clone() *model {
 // modelChange is one Apply.
 type modelChange struct {
 	*model
+	user    mail.AccountID // who makes it; empty: the owner
 	modseq  mailbox.ModSeq
 	touched bool
 	texts   map[mailbox.BlobID]string // of the contents it may add
@@ -95,11 +135,13 @@ func (c *modelChange) apply(mutation mailbox.Mutation) (mailbox.Result, error) {
 	case mailbox.SetFlags:
 		return c.setFlags(m)
 	case mailbox.Copy:
-		return c.transfer(m.From, m.To, m.UIDs, false)
+		return c.transfer(m, false)
 	case mailbox.Move:
-		return c.transfer(m.From, m.To, m.UIDs, true)
+		return c.transfer(mailbox.Copy(m), true)
 	case mailbox.Expunge:
 		return c.expunge(m)
+	case mailbox.SetRights:
+		return none, c.setRights(m)
 	}
 	panic(fmt.Sprintf("%T", mutation))
 }
@@ -127,7 +169,13 @@ func (c *modelChange) makeLevels(name string) {
 }
 
 func (c *modelChange) make(name string) *modelBox {
-	b := &modelBox{next: 1, created: c.modseq, gone: make(map[mailbox.UID]mailbox.ModSeq)}
+	b := &modelBox{next: 1, created: c.modseq, gone: make(map[mailbox.UID]mailbox.ModSeq), readers: make(map[mail.AccountID]mailbox.ModSeq),
+		acl: make(map[string]mailbox.Rights)}
+	for i := range name {
+		if above := c.boxes[name[:i]]; name[i] == '/' && above != nil && !above.noSelect {
+			b.acl = maps.Clone(above.acl)
+		}
+	}
 	c.boxes[name] = b
 	c.touch(b)
 	return b
@@ -146,7 +194,7 @@ func (c *modelChange) rename(from, to string) (mailbox.Result, error) {
 		if err := c.create(to, ""); err != nil {
 			return mailbox.Result{}, err
 		}
-		return c.carry(b, c.boxes[to], mailbox.AllUIDs(), true), nil
+		return c.carry(b, c.boxes[to], mailbox.Copy{UIDs: mailbox.AllUIDs()}, true), nil
 	case strings.HasPrefix(to, from+"/"):
 		return mailbox.Result{}, mailbox.ErrBoxName
 	}
@@ -179,7 +227,8 @@ func (c *modelChange) delete(name string) error {
 	delete(c.boxes, name)
 	c.touch(nil)
 	if parent {
-		c.make(name).noSelect = true
+		level := c.make(name)
+		level.noSelect, level.acl = true, nil
 	}
 	return nil
 }
@@ -205,7 +254,14 @@ func (c *modelChange) add(m mailbox.Add) (mailbox.Result, error) {
 	if m.Internal.IsZero() {
 		m.Internal = time.Unix(time.Now().Unix(), 0)
 	}
+	seen := m.Marks.System&mailbox.Seen != 0
+	if c.user != "" {
+		m.Marks.System &^= mailbox.Seen
+	}
 	uid := c.append(b, modelMessage{text: c.texts[m.Blob], flags: marksNames(m.Marks), internal: m.Internal})
+	if c.user != "" && seen {
+		c.mark(b, &b.messages[len(b.messages)-1], c.user, true)
+	}
 	return mailbox.Result{UIDValidity: b.validity, UIDs: mailbox.UIDSet{}.Append(uid)}, nil
 }
 
@@ -240,7 +296,8 @@ func (c *modelChange) setFlags(m mailbox.SetFlags) (r mailbox.Result, err error)
 		if !m.UIDs.Contains(msg.uid) {
 			continue
 		}
-		if m.UnchangedSince > 0 && msg.modseq > m.UnchangedSince {
+		was := msg.shownTo(c.user)
+		if m.UnchangedSince > 0 && was.modseq > m.UnchangedSince {
 			r.Modified = r.Modified.Append(msg.uid)
 			continue
 		}
@@ -249,32 +306,84 @@ func (c *modelChange) setFlags(m mailbox.SetFlags) (r mailbox.Result, err error)
 		isMark := func(f string) bool { return slices.Contains(marks, f) }
 		switch m.Op {
 		case mailbox.AddFlags:
-			flags = slices.Concat(msg.flags, marks)
+			flags = slices.Concat(was.flags, marks)
 		case mailbox.RemoveFlags:
-			flags = slices.DeleteFunc(slices.Clone(msg.flags), isMark)
+			flags = slices.DeleteFunc(slices.Clone(was.flags), isMark)
 		}
+		flags = slices.Concat(without(flags, m.Keep), only(was.flags, m.Keep))
 		slices.Sort(flags)
-		if flags = slices.Compact(flags); !slices.Equal(flags, msg.flags) {
-			msg.flags, msg.modseq = flags, c.modseq
-			c.touch(b)
-		}
+		c.show(b, msg, was, slices.Compact(flags))
 	}
 	return r, nil
 }
 
-func (c *modelChange) transfer(from, to mailbox.BoxID, uids mailbox.UIDSet, move bool) (mailbox.Result, error) {
-	source, target := c.byID(from), c.byID(to)
+// show changes a message so that the change's user sees these flags.
+func (c *modelChange) show(b *modelBox, msg *modelMessage, was modelMessage, flags []string) {
+	if c.user != "" {
+		if seen := slices.Contains(flags, `\Seen`); seen != slices.Contains(was.flags, `\Seen`) {
+			c.mark(b, msg, c.user, seen)
+		}
+		flags = slices.Concat(without(flags, mailbox.Seen), only(msg.flags, mailbox.Seen))
+		slices.Sort(flags)
+	}
+	if !slices.Equal(flags, msg.flags) {
+		msg.flags, msg.modseq = flags, c.modseq
+		c.touch(b)
+	}
+}
+
+// without are the names that are not among the flags, only those that are.
+func without(names []string, flags mailbox.Flags) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return bitOf(name)&flags != 0 })
+}
+
+func only(names []string, flags mailbox.Flags) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return bitOf(name)&flags == 0 })
+}
+
+func bitOf(name string) mailbox.Flags {
+	if f := systemFlags[name]; f != 0 {
+		return f
+	}
+	return mailbox.Keywords
+}
+
+func (c *modelChange) setRights(m mailbox.SetRights) error {
+	b := c.byID(m.Box)
+	if b == nil {
+		return mailbox.ErrNoBox
+	}
+	had := b.acl[m.Who]
+	has := m.Rights
+	switch m.Op {
+	case mailbox.AddFlags:
+		has = had | m.Rights
+	case mailbox.RemoveFlags:
+		has = had &^ m.Rights
+	}
+	if has == had {
+		return nil
+	}
+	c.touch(b)
+	if b.acl[m.Who] = has; has == 0 {
+		delete(b.acl, m.Who)
+	}
+	return nil
+}
+
+func (c *modelChange) transfer(m mailbox.Copy, move bool) (mailbox.Result, error) {
+	source, target := c.byID(m.From), c.byID(m.To)
 	if source == nil || target == nil {
 		return mailbox.Result{}, mailbox.ErrNoBox
 	}
-	return c.carry(source, target, uids, move), nil
+	return c.carry(source, target, m, move), nil
 }
 
-func (c *modelChange) carry(source, target *modelBox, uids mailbox.UIDSet, move bool) mailbox.Result {
+func (c *modelChange) carry(source, target *modelBox, m mailbox.Copy, move bool) mailbox.Result {
 	r := mailbox.Result{UIDValidity: target.validity}
 	var picked []modelMessage
 	for _, msg := range source.messages {
-		if uids.Contains(msg.uid) {
+		if m.UIDs.Contains(msg.uid) {
 			picked = append(picked, msg)
 			r.Source = r.Source.Append(msg.uid)
 		}
@@ -283,7 +392,18 @@ func (c *modelChange) carry(source, target *modelBox, uids mailbox.UIDSet, move 
 		c.take(source, r.Source)
 	}
 	for _, msg := range picked {
+		seen := msg.seen
+		drop := m.Without
+		if c.user != "" { // his own \Seen is meant
+			drop &^= mailbox.Seen
+		}
+		msg.seen, msg.flags = nil, without(msg.flags, drop)
 		r.UIDs = r.UIDs.Append(c.append(target, msg))
+		for user, mark := range seen {
+			if mark.seen && !(user == c.user && m.Without&mailbox.Seen != 0) {
+				c.mark(target, &target.messages[len(target.messages)-1], user, true)
+			}
+		}
 	}
 	return r
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"posthouse/mail"
 	"posthouse/mailbox"
 )
 
@@ -26,18 +27,19 @@ func random(h *house) {
 		h.begin()
 		seed := rand.Uint64()
 		h.Logf("seed %d", seed)
-		r := &randomHistory{house: h, rand: rand.New(rand.NewPCG(seed, 1)), model: h.firstModel()}
+		r := &randomHistory{house: h, rand: rand.New(rand.NewPCG(seed, 1)), model: h.firstModel(), users: make(map[mail.AccountID]mailbox.Account)}
 		for step := range randomSteps {
 			r.step()
 			if step%compareEach == compareEach-1 {
 				r.compare()
 			}
 			if r.rand.IntN(60) == 0 {
-				h.reopen()
+				r.reopen()
 			}
 		}
-		h.reopen()
+		r.reopen()
 		r.compare()
+		r.reopen()
 	}
 }
 
@@ -48,7 +50,8 @@ func (h *house) firstModel() *model {
 	h.check(err)
 	for _, b := range boxes {
 		m.boxes[b.Name] = &modelBox{id: b.ID, special: b.Special, validity: b.UIDValidity, next: b.UIDNext, modseq: b.ModSeq,
-			created: b.ModSeq, gone: make(map[mailbox.UID]mailbox.ModSeq)}
+			created: b.ModSeq, gone: make(map[mailbox.UID]mailbox.ModSeq), readers: make(map[mail.AccountID]mailbox.ModSeq),
+			acl: make(map[string]mailbox.Rights)}
 		m.subscribed[b.Name] = true
 		m.modseq = max(m.modseq, b.ModSeq)
 	}
@@ -60,11 +63,29 @@ type randomHistory struct {
 	rand  *rand.Rand
 	model *model
 	texts int
+	users map[mail.AccountID]mailbox.Account // as they have the account; the empty one is the owner
+}
+
+// handle is the account as a user has it, the same as long as the store is open: it shares what it showed before.
+func (r *randomHistory) handle(user mail.AccountID) mailbox.Account {
+	if r.users[user] == nil {
+		r.users[user] = r.as(user)
+	}
+	return r.users[user]
+}
+
+// reopen restarts the store.
+func (r *randomHistory) reopen() {
+	for _, a := range r.users {
+		r.check(a.Close())
+	}
+	clear(r.users)
+	r.house.reopen()
 }
 
 // step applies a few mutations to both, and compares what they answer.
 func (r *randomHistory) step() {
-	c := &modelChange{model: r.model.clone(), modseq: r.model.modseq + 1, texts: make(map[mailbox.BlobID]string)}
+	c := &modelChange{model: r.model.clone(), user: r.anyUser(), modseq: r.model.modseq + 1, texts: make(map[mailbox.BlobID]string)}
 	var changes []mailbox.Mutation
 	for range 1 + r.rand.IntN(3) {
 		changes = append(changes, r.mutation(c)...)
@@ -79,7 +100,7 @@ func (r *randomHistory) step() {
 		}
 		want = append(want, result)
 	}
-	applied, err := r.Apply(r.Context(), changes...)
+	applied, err := r.handle(c.user).Apply(r.Context(), changes...)
 	if !errors.Is(err, wantErr) {
 		r.Fatalf("%+v: %v, want %v", changes, err, wantErr)
 	}
@@ -127,7 +148,9 @@ func (r *randomHistory) compareResult(c *modelChange, got, want mailbox.Result) 
 	want.Box = got.Box
 	for name, b := range c.boxes {
 		if b.id == got.Box.ID {
-			want.Box = r.box(name)
+			var err error
+			want.Box, err = r.handle(c.user).Box(r.Context(), name)
+			r.check(err)
 		}
 		if b.created == c.modseq && b.validity == got.UIDValidity {
 			want.UIDValidity = got.UIDValidity
@@ -141,7 +164,7 @@ func (r *randomHistory) compareResult(c *modelChange, got, want mailbox.Result) 
 // mutation is a random one; most make sense.
 func (r *randomHistory) mutation(c *modelChange) []mailbox.Mutation {
 	from, to := r.anyBox(), r.anyBox()
-	switch r.rand.IntN(20) {
+	switch r.rand.IntN(21) {
 	case 0:
 		return []mailbox.Mutation{mailbox.CreateBox{Name: r.anyName()}}
 	case 1:
@@ -151,17 +174,21 @@ func (r *randomHistory) mutation(c *modelChange) []mailbox.Mutation {
 	case 3:
 		return []mailbox.Mutation{mailbox.Subscribe{Name: r.anyName()}, mailbox.Unsubscribe{Name: r.anyName()}}
 	case 4, 5, 6:
-		return []mailbox.Mutation{mailbox.Copy{From: from, UIDs: r.anyUIDs(), To: to}}
+		return []mailbox.Mutation{mailbox.Copy{From: from, UIDs: r.anyUIDs(), To: to, Without: r.someFlags()}}
 	case 7, 8:
-		return []mailbox.Mutation{mailbox.Move{From: from, UIDs: r.anyUIDs(), To: to}}
+		return []mailbox.Mutation{mailbox.Move{From: from, UIDs: r.anyUIDs(), To: to, Without: r.someFlags()}}
 	case 9, 10:
 		return []mailbox.Mutation{mailbox.Expunge{Box: from, UIDs: r.anyUIDs()}}
 	case 11, 12, 13, 14:
-		m := mailbox.SetFlags{Box: from, UIDs: r.anyUIDs(), Op: mailbox.FlagOp(r.rand.IntN(3)), Marks: r.anyMarks()}
+		m := mailbox.SetFlags{Box: from, UIDs: r.anyUIDs(), Op: mailbox.FlagOp(r.rand.IntN(3)), Marks: r.anyMarks(), Keep: r.someFlags()}
 		if r.rand.IntN(4) == 0 {
 			m.UnchangedSince = 1 + mailbox.ModSeq(r.rand.Int64N(int64(r.model.modseq)))
 		}
 		return []mailbox.Mutation{m}
+	case 20:
+		who := []string{"bob", "-bob", "carol", mailbox.Anyone}[r.rand.IntN(4)]
+		rights := mailbox.Rights(r.rand.IntN(int(mailbox.AllRights) + 1))
+		return []mailbox.Mutation{mailbox.SetRights{Box: from, Who: who, Op: mailbox.FlagOp(r.rand.IntN(3)), Rights: rights}}
 	}
 	var adds []mailbox.Mutation
 	for range 1 << r.rand.IntN(8) {
@@ -182,6 +209,22 @@ func (r *randomHistory) anyAdd(c *modelChange, box mailbox.BoxID) mailbox.Add {
 		m.Internal = time.Unix(r.rand.Int64N(1<<32), 0).In(time.FixedZone("", (r.rand.IntN(27)-12)*1800))
 	}
 	return m
+}
+
+// anyUser is mostly the owner.
+func (r *randomHistory) anyUser() mail.AccountID {
+	return []mail.AccountID{"", "", "bob", "carol"}[r.rand.IntN(4)]
+}
+
+// someFlags is mostly none.
+func (r *randomHistory) someFlags() (f mailbox.Flags) {
+	if r.rand.IntN(3) == 0 {
+		f = mailbox.Flags(r.rand.IntN(32))
+		if r.rand.IntN(2) == 0 {
+			f |= mailbox.Keywords
+		}
+	}
+	return f
 }
 
 func (r *randomHistory) anyName() string {
@@ -225,7 +268,15 @@ func (r *randomHistory) anyMarks() mailbox.Marks {
 
 // compare compares the account with the model in full.
 func (r *randomHistory) compare() {
-	boxes, err := r.Boxes(r.Context())
+	for _, user := range []mail.AccountID{"", "bob", "carol"} {
+		r.compareAs(user)
+	}
+}
+
+// compareAs compares what a user sees; the empty one is the owner.
+func (r *randomHistory) compareAs(user mail.AccountID) {
+	as := r.handle(user)
+	boxes, err := as.Boxes(r.Context())
 	r.check(err)
 	if len(boxes) != len(r.model.boxes) {
 		r.Fatalf("%d boxes; want %d", len(boxes), len(r.model.boxes))
@@ -233,11 +284,19 @@ func (r *randomHistory) compare() {
 	for _, b := range boxes {
 		want := r.model.boxes[b.Name]
 		if want == nil || b.ID != want.id || b.Special != want.special || b.NoSelect != want.noSelect || b.UIDValidity != want.validity ||
-			b.UIDNext != want.next || b.ModSeq != want.modseq || b.Subscribed != r.model.subscribed[b.Name] {
+			b.UIDNext != want.next || b.ModSeq != want.shownTo(user) || b.Subscribed != r.model.subscribed[b.Name] {
 			r.Fatalf("%+v; want %+v", b, want)
 		}
+		if len(b.ACL) != len(want.acl) {
+			r.Fatalf("%+v; want %+v", b, want)
+		}
+		for _, g := range b.ACL {
+			if g.Rights != want.acl[g.Who] {
+				r.Fatalf("%+v; want %+v", b, want)
+			}
+		}
 		if !b.NoSelect {
-			r.compareBox(b, want)
+			r.compareBox(as, user, b)
 		}
 	}
 	names, err := r.Subscriptions(r.Context())
@@ -249,14 +308,16 @@ func (r *randomHistory) compare() {
 	}
 }
 
-func (r *randomHistory) compareBox(b mailbox.Box, want *modelBox) {
-	s := r.look(b.ID)
+func (r *randomHistory) compareBox(as mailbox.Account, user mail.AccountID, b mailbox.Box) {
+	want := r.model.boxes[b.Name]
+	s, err := as.Snapshot(r.Context(), b.ID)
+	r.check(err)
 	r.balance(s)
-	if s.Box != b || s.Len() != len(want.messages) {
+	if !sameBox(s.Box, b) || (b.Owner == "alice") != (user != "") || s.Len() != len(want.messages) {
 		r.Fatalf("%+v, %d messages; want %+v, %d", s.Box, s.Len(), b, len(want.messages))
 	}
 	for i, m := range s.All() {
-		w := want.messages[i]
+		w := want.messages[i].shownTo(user)
 		if m.UID != w.uid || !slices.Equal(flagNames(s, m), w.flags) || m.ModSeq != w.modseq || m.Saved != w.saved ||
 			!m.InternalDate().Equal(w.internal) || m.Size != int64(len(w.text)) {
 			r.Fatalf("%+v (%v) in %s; want %+v", *m, flagNames(s, m), b.Name, w)
