@@ -93,14 +93,15 @@ type credentials struct {
 	keys  int    // how many hash functions of SCRAM there are keys for
 }
 
-// byName finds the account; for an unknown name the hash is empty, which costs as much to refuse.
+// byName finds the account; for an unknown name the hash is empty, which costs as much to refuse. A shared account is nobody's to log in
+// to.
 func (s *SQLite) byName(ctx context.Context, name string) (credentials, error) {
 	login, err := mail.ParseAddress(name)
 	if err != nil {
 		return credentials{whose: name}, nil
 	}
 	found, err := s.credentials(ctx, login)
-	if errors.Is(err, ErrNoAccount) {
+	if errors.Is(err, ErrNoAccount) || found.Shared {
 		return credentials{whose: login.FoldLocal().String()}, nil
 	}
 	found.whose = found.hash

@@ -101,7 +101,7 @@ func (s *SQLite) digest(account mail.AccountID, secret string) []byte {
 
 // AddAppPassword is Directory. Those that are over go, to make room.
 func (s *SQLite) AddAppPassword(ctx context.Context, login mail.Address, p AppPassword) (AppPassword, error) {
-	account, err := s.Account(ctx, login)
+	account, err := s.person(ctx, login)
 	if err != nil {
 		return AppPassword{}, err
 	}

@@ -33,6 +33,7 @@ var (
 	ErrTooMany     = errors.New("directory: there are as many already as there may be")
 	ErrNoEntry     = errors.New("directory: there is no such entry")
 	ErrDeclared    = errors.New("directory: the configuration declares it; change it there")
+	ErrShared      = errors.New("directory: nobody logs in to a shared account")
 	ErrRate        = errors.New("directory: the account has sent enough for a day")
 )
 
@@ -61,7 +62,7 @@ type Directory interface {
 	Account(ctx context.Context, login mail.Address) (Account, error)
 	// AddAccount makes an account, with its login name as its address. ErrExists, ErrNoDomain.
 	AddAccount(ctx context.Context, login mail.Address, password string) (Account, error)
-	// SetPassword changes an account's own password. ErrNoAccount; ErrDeclared: the next start would bring the old one back.
+	// SetPassword changes an account's own password. ErrNoAccount; ErrShared; ErrDeclared: the next start would bring the old one back.
 	SetPassword(ctx context.Context, login mail.Address, password string) error
 	SetDisabled(ctx context.Context, login mail.Address, at time.Time) error
 	// SetSentCopies says who files copies of what the account sends. ErrNoAccount.
@@ -78,6 +79,7 @@ type Directory interface {
 	RemoveAlias(ctx context.Context, a Alias) error
 
 	Credentials
+	Sharing
 	Spending
 	Suppressions
 	Close() error
@@ -93,11 +95,29 @@ type Credentials interface {
 	// Prove checks a client's proof of SCRAM, by any of the account's passwords, and signs the same message.
 	Prove(ctx context.Context, p Proof) (Account, []byte, error)
 
-	// AddAppPassword makes an app password, which is told here and never again. ErrNoAccount, ErrTooMany.
+	// AddAppPassword makes an app password, which is told here and never again. ErrNoAccount, ErrShared, ErrTooMany.
 	AddAppPassword(ctx context.Context, login mail.Address, p AppPassword) (AppPassword, error)
 	AppPasswords(ctx context.Context, login mail.Address) iter.Seq2[AppPassword, error]
 	// RevokeAppPassword ends one. ErrNoEntry.
 	RevokeAppPassword(ctx context.Context, login mail.Address, id string) error
+}
+
+// Sharing is which accounts may have granted others rights to their boxes. It is a hint, so that nobody has to look into every account:
+// what is granted is kept with the box. Who grants says so here before, so that the hint names too many rather than too few; who takes
+// the last right away may say so after.
+type Sharing interface {
+	// AddSharedAccount makes an account that nobody logs in to, whose boxes others use. ErrExists, ErrNoDomain.
+	AddSharedAccount(ctx context.Context, login mail.Address) (Account, error)
+	// AccountByID is the account. ErrNoAccount.
+	AccountByID(ctx context.Context, id mail.AccountID) (Account, error)
+	// Share notes that an account shares with another, or with Anyone. ErrNoAccount, ErrTooMany.
+	Share(ctx context.Context, owner, with mail.AccountID) error
+	// Unshare forgets it. It is no error if it was not known.
+	Unshare(ctx context.Context, owner, with mail.AccountID) error
+	// MayShare tells whether an account shares with another, or with Anyone.
+	MayShare(ctx context.Context, owner, with mail.AccountID) (bool, error)
+	// SharedWith is the other accounts that share with an account, or with Anyone, by login: the first MaxOwners.
+	SharedWith(ctx context.Context, id mail.AccountID) ([]Account, error)
 }
 
 // Spending is what accounts may send in a day of UTC.
@@ -140,6 +160,8 @@ type Account struct {
 	Quota      Quota      `json:"quota,omitzero"`
 	// Without are the extensions of IMAP that its clients are not offered, divided by spaces: they have bugs.
 	Without string `json:"without,omitempty"`
+	// Shared is an account that nobody logs in to: others use its boxes.
+	Shared bool `json:"shared,omitempty"`
 	// Until is when what proved somebody to be the account ends, and with it what it has opened: an app password. Zero: never.
 	Until time.Time `json:"-"`
 }

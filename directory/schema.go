@@ -86,6 +86,14 @@ ALTER TABLE account ADD COLUMN quota_octets INTEGER NOT NULL DEFAULT 0;   -- Quo
 ALTER TABLE account ADD COLUMN quota_messages INTEGER NOT NULL DEFAULT 0;
 `
 
+// format5: extensions that an account is without, accounts that nobody logs in to, and who may have granted rights to whom.
 const format5 = `
 ALTER TABLE account ADD COLUMN without TEXT NOT NULL DEFAULT ''; -- extensions of IMAP, divided by spaces
+ALTER TABLE account ADD COLUMN shared INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE share (
+  owner   TEXT NOT NULL,                -- account.id
+  with_id TEXT NOT NULL,                -- the same, or "anyone"
+  PRIMARY KEY (owner, with_id)
+) WITHOUT ROWID;
+CREATE INDEX share_with ON share(with_id);
 `

@@ -164,7 +164,7 @@ func insertKeys(tx *db.Tx, account mail.AccountID, app string, keys map[password
 
 // setSecrets replaces what is kept of an account's own password: its hash and its keys are never of two.
 func (s *SQLite) setSecrets(ctx context.Context, login mail.Address, made secrets) error {
-	account, err := s.Account(ctx, login)
+	account, err := s.person(ctx, login)
 	if err != nil {
 		return err
 	}
@@ -180,6 +180,15 @@ func (s *SQLite) setSecrets(ctx context.Context, login mail.Address, made secret
 		}
 		return insertKeys(tx, account.ID, "", made.keys)
 	})
+}
+
+// person is an account that somebody logs in to. ErrNoAccount, ErrShared.
+func (s *SQLite) person(ctx context.Context, login mail.Address) (Account, error) {
+	a, err := s.Account(ctx, login)
+	if err == nil && a.Shared {
+		err = ErrShared
+	}
+	return a, err
 }
 
 // addKeys stores the keys of a password that was right, unless it has been changed meanwhile.

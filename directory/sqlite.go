@@ -89,7 +89,7 @@ func (s *SQLite) declare(ctx context.Context) error {
 		if err := password.Check(a.Hash); err != nil {
 			return fmt.Errorf("account %s: %w", a.Login, err)
 		}
-		_, err := s.insertAccount(ctx, a.Login, secrets{hash: a.Hash})
+		_, err := s.insertAccount(ctx, Account{Login: a.Login}, secrets{hash: a.Hash})
 		if errors.Is(err, ErrExists) {
 			err = s.redeclare(ctx, a)
 		}
@@ -188,13 +188,13 @@ func (s *SQLite) Accounts(ctx context.Context) iter.Seq2[Account, error] {
 
 // accountColumns are what scanAccount reads; a query may ask for more, from column accountWidth on.
 const (
-	accountColumns = "id, login, created, disabled, sent_copies, quota_octets, quota_messages, without"
-	accountWidth   = 8
+	accountColumns = "id, login, created, disabled, sent_copies, quota_octets, quota_messages, without, shared"
+	accountWidth   = 9
 )
 
 func scanAccount(r *sqlite.Stmt) (Account, error) {
 	a := Account{ID: mail.AccountID(r.ColumnText(0)), Created: time.Unix(r.ColumnInt64(2), 0), SentCopies: SentCopies(r.ColumnInt(4)),
-		Quota: Quota{r.ColumnInt64(5), r.ColumnInt64(6)}, Without: r.ColumnText(7)}
+		Quota: Quota{r.ColumnInt64(5), r.ColumnInt64(6)}, Without: r.ColumnText(7), Shared: r.ColumnBool(8)}
 	if at := r.ColumnInt64(3); at != 0 {
 		a.Disabled = time.Unix(at, 0)
 	}
@@ -220,17 +220,18 @@ func (s *SQLite) AddAccount(ctx context.Context, login mail.Address, secret stri
 	if err != nil {
 		return Account{}, err
 	}
-	return s.insertAccount(ctx, login, made)
+	return s.insertAccount(ctx, Account{Login: login}, made)
 }
 
-func (s *SQLite) insertAccount(ctx context.Context, login mail.Address, made secrets) (Account, error) {
-	if ok, err := s.IsLocal(ctx, login.Domain()); err != nil || !ok {
+// insertAccount makes an account with what it says, and an ID.
+func (s *SQLite) insertAccount(ctx context.Context, a Account, made secrets) (Account, error) {
+	if ok, err := s.IsLocal(ctx, a.Login.Domain()); err != nil || !ok {
 		return Account{}, errors.Join(ErrNoDomain, err)
 	}
-	a := Account{ID: newAccountID(), Login: login.FoldLocal(), Created: s.opts.Now().Truncate(time.Second)}
+	a.ID, a.Login, a.Created = newAccountID(), a.Login.FoldLocal(), s.opts.Now().Truncate(time.Second)
 	err := s.write(ctx, func(tx *db.Tx) error {
-		err := exec(tx, "INSERT INTO account(id, login, hash, created, disabled) VALUES(?, ?, ?, ?, 0)",
-			string(a.ID), a.Login.String(), made.hash, a.Created.Unix())
+		err := exec(tx, "INSERT INTO account(id, login, hash, created, disabled, shared) VALUES(?, ?, ?, ?, 0, ?)",
+			string(a.ID), a.Login.String(), made.hash, a.Created.Unix(), a.Shared)
 		if err != nil {
 			return err
 		}
@@ -307,6 +308,9 @@ func (s *SQLite) RemoveAccount(ctx context.Context, login mail.Address) (Account
 			if err := exec(tx, "DELETE FROM "+table+" WHERE account=?", string(a.ID)); err != nil {
 				return err
 			}
+		}
+		if err := exec(tx, "DELETE FROM share WHERE owner=?1 OR with_id=?1", string(a.ID)); err != nil {
+			return err
 		}
 		return errors.Join(exec(tx, "DELETE FROM account WHERE id=?", string(a.ID)), exec(tx, "DELETE FROM alias WHERE target=?", a.Login.String()))
 	})

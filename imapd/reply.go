@@ -61,6 +61,13 @@ var (
 	errTLSOn          = bad("TLS is on already")
 	errNoTLS          = no("CANNOT", "There is no TLS here")
 	errReadOnly       = no("NOPERM", "The mailbox is selected read-only")
+	errNoPerm         = no("NOPERM", "Not allowed")
+	errIdentifier     = bad("Not an identifier")
+	errRights         = bad("Not rights")
+	errNobody         = no("CANNOT", "Nobody logs in by that name")
+	errOwner          = no("CANNOT", "The owner has all rights")
+	errReserved       = no("CANNOT", "That name is for mailboxes of others")
+	errOtherOwner     = no("CANNOT", "A mailbox stays with its owner")
 	errNumber         = bad("No message has that number")
 	errUTF7           = no("CANNOT", "Mailbox names are in modified UTF-7, until IMAP4rev2 is enabled")
 	errUTF8           = no("CANNOT", "Mailbox names are in UTF-8")
@@ -110,6 +117,7 @@ var replies = []struct {
 	{mailbox.ErrHasChildren, no("HASCHILDREN", "The mailbox has children"), false},
 	{mailbox.ErrSpecialUse, no("USEATTR", "Another mailbox has that use"), false},
 	{mailbox.ErrNoBlob, errGone, false},
+	{mailbox.ErrGrantee, errServerBug, true},
 	{mailbox.ErrOverQuota, no("OVERQUOTA", "Over quota"), false},
 	{mailbox.ErrLimit, no("LIMIT", "Too many mailboxes, keywords or messages"), false},
 	{mailbox.ErrFull, no("UNAVAILABLE", "No space left; try again later"), true},
@@ -144,6 +152,7 @@ var replies = []struct {
 	{directory.ErrNoEntry, errServerBug, true},
 	{directory.ErrRate, errServerBug, true},
 	{directory.ErrDeclared, errServerBug, true},
+	{directory.ErrShared, errServerBug, true},
 	{directory.ErrScope, errServerBug, true},
 
 	{wire.ErrLine, bad("The command is too long"), false},

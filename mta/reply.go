@@ -105,8 +105,9 @@ var errorReplies = []struct {
 	{directory.ErrTooMany, replyLocal},                                                                                 //
 	{directory.ErrNoEntry, replyLocal},                                                                                 //
 	{directory.ErrDeclared, replyLocal},                                                                                //
-	{directory.ErrScope, replyLocal},                                                                                   //
-	{directory.ErrCredentials, replyAuthNo},                                                                            //
+	{directory.ErrShared, replyLocal},
+	{directory.ErrScope, replyLocal},        //
+	{directory.ErrCredentials, replyAuthNo}, //
 
 	{spool.ErrFull, reply(452, smtp.Enhanced{4, 3, 1}, "no space now, try again later")}, // RFC 3463 §3.4
 	{spool.ErrFailed, replyLocal},

@@ -29,6 +29,7 @@ var sentinels = map[string]error{
 	"directory.ErrDisabled": directory.ErrDisabled, "directory.ErrNotOwner": directory.ErrNotOwner,
 	"directory.ErrTooMany": directory.ErrTooMany, "directory.ErrNoEntry": directory.ErrNoEntry, "directory.ErrRate": directory.ErrRate,
 	"directory.ErrScope":     directory.ErrScope,
+	"directory.ErrShared":    directory.ErrShared,
 	"directory.ErrDeclared":  directory.ErrDeclared,
 	"directory.ErrAliasLoop": directory.ErrAliasLoop, "directory.ErrUnavailable": directory.ErrUnavailable,
 	"sasl.ErrMechanism": sasl.ErrMechanism, "sasl.ErrUnprotected": sasl.ErrUnprotected, "sasl.ErrResponse": sasl.ErrResponse,

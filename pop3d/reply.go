@@ -85,6 +85,7 @@ var replies = []struct {
 	{mailbox.ErrInbox, errServerBug, true},
 	{mailbox.ErrHasChildren, errServerBug, true},
 	{mailbox.ErrSpecialUse, errServerBug, true},
+	{mailbox.ErrGrantee, errServerBug, true},
 	{mailbox.ErrOverQuota, errServerBug, true},
 	{mailbox.ErrLimit, errServerBug, true},
 
@@ -115,6 +116,7 @@ var replies = []struct {
 	{directory.ErrNoEntry, errServerBug, true},
 	{directory.ErrRate, errServerBug, true},
 	{directory.ErrDeclared, errServerBug, true},
+	{directory.ErrShared, errServerBug, true},
 	{directory.ErrScope, errServerBug, true},
 
 	{context.Canceled, no("SYS/TEMP", "Closing; try again later"), false},

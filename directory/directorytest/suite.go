@@ -26,6 +26,7 @@ func Run(t *testing.T, open Open) {
 		"domains": domains, "accounts": accounts, "resolve": resolve, "alias loops": aliasLoops, "authenticate": authenticate,
 		"alias targets": aliasTargets, "may send": maySend, "remove": remove, "many at once": manyAtOnce, "domains at once": domainsAtOnce,
 		"app passwords": appPasswords, "scram": scram, "spending": spending, "suppressions": suppressions,
+		"sharing": sharing, "shared accounts": sharedIsNobodys,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t, mailtest.Address("root@configured.test"))) })
 	}

@@ -22,11 +22,14 @@ var (
 	stranger = netip.MustParseAddr("198.51.100.1")
 )
 
-// open is a directory with bob, ж and gone, who is disabled; passwords are "posthouse".
+// open is a directory with bob, ж gone, who is disabled, and team, a shared account; passwords are "posthouse".
 func open(t testing.TB) *directory.SQLite {
 	t.Helper()
 	d := directorytest.House(t, "bob", "ж", "gone", `"a,b=c"`)
 	if err := d.SetDisabled(ctx, mailtest.Address("gone@south.test"), time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.AddSharedAccount(ctx, mailtest.Address("team@south.test")); err != nil {
 		t.Fatal(err)
 	}
 	return d

@@ -230,7 +230,7 @@ func (x *Exchange) account(ctx context.Context, name string) (directory.Account,
 	}
 	who, err := x.auth.opts.Directory.Account(ctx, address)
 	switch {
-	case errors.Is(err, directory.ErrNoAccount):
+	case errors.Is(err, directory.ErrNoAccount), err == nil && who.Shared:
 		return directory.Account{}, directory.ErrCredentials
 	case err == nil && !who.Disabled.IsZero():
 		return directory.Account{}, directory.ErrDisabled

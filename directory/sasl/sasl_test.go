@@ -139,6 +139,7 @@ func TestExternal(t *testing.T) {
 		"another":     {[]string{"bob@south.test"}, []byte("ж@south.test"), ErrAuthorization},
 		"unknown":     {[]string{"bob@elsewhere.test"}, []byte{}, directory.ErrCredentials},
 		"disabled":    {[]string{"gone@south.test"}, []byte{}, directory.ErrDisabled},
+		"shared":      {[]string{"team@south.test"}, []byte{}, directory.ErrCredentials},
 	} {
 		person := testkit.Certificate(x509.Certificate{EmailAddresses: c.addresses})
 		people := x509.NewCertPool()

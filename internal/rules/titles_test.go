@@ -20,6 +20,7 @@ func titles() map[int]string {
 		2047: "MIME Part Three: Message Header Extensions for Non-ASCII Text",
 		2142: "Mailbox Names for Common Services, Roles and Functions",
 		2177: "IMAP4 IDLE command",
+		2086: "IMAP4 ACL Extension",
 		2180: "IMAP4 Multi-Accessed Mailbox Practice",
 		2183: "The Content-Disposition Header Field",
 		2195: "IMAP/POP AUTHorize Extension for Simple Challenge/Response",
