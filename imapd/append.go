@@ -125,11 +125,11 @@ func (m *appended) stage(ctx context.Context, s *session, to *place) (add mailbo
 		defer parts.Close() //nolint:errcheck // it was only read
 		body = parts
 	}
-	if to.Special == mailbox.Sent { // the server may have filed the same message itself
+	if to.Special == mailbox.Sent && to.prefix == "" { // the server may have filed the same message itself
 		twin = mime.NewTwin()
 		body = io.TeeReader(body, twin)
 	}
-	add = mailbox.Add{Box: to.ID, Marks: m.marks, Internal: m.internal}
+	add = mailbox.Add{Box: to.ID, Marks: without(m.marks, denied(to.rights)), Internal: m.internal}
 	if add.Blob, err = to.account.Stage(ctx, body); err != nil {
 		return add, err
 	}

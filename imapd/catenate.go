@@ -135,7 +135,7 @@ func (s *session) follow(ctx context.Context, u *messageURL) (*pointed, error) {
 		}
 		return u.open(ctx, s.view.account, s.view.box)
 	}
-	at, err := s.placeOf(ctx, u.mailbox)
+	at, err := s.placeOf(ctx, u.mailbox, toRead)
 	if err != nil {
 		return nil, err
 	}

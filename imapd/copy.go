@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"io"
 
 	"posthouse/imapd/wire"
 	"posthouse/mailbox"
@@ -34,8 +35,10 @@ func (p *parser) copyCommand(c *copyCommand) (runner, error) {
 }
 
 func (c *copyCommand) run(ctx context.Context, s *session) (reply, error) {
-	if c.move && s.view.readOnly {
-		return reply{}, errReadOnly
+	if c.move {
+		if err := s.view.allow(toMove); err != nil {
+			return reply{}, err
+		}
 	}
 	sel, err := s.view.resolve(c.set, c.by)
 	if err != nil {
@@ -49,19 +52,99 @@ func (c *copyCommand) run(ctx context.Context, s *session) (reply, error) {
 	if uids == nil {
 		return reply{text: "No such messages"}, nil
 	}
-	var change mailbox.Mutation = mailbox.Copy{From: s.view.box, UIDs: uids, To: to.ID}
-	if c.move {
-		change = mailbox.Move{From: s.view.box, UIDs: uids, To: to.ID}
+	var done mailbox.Result
+	var at mailbox.ModSeq // of the selected mailbox's account, after it
+	if to.owner == s.view.owner {
+		done, at, err = c.within(ctx, s.view, &to, uids)
+	} else {
+		done, at, err = c.across(ctx, s.view, &to, sel)
 	}
-	applied, err := to.account.Apply(ctx, change, to.within())
 	if err != nil {
 		return reply{}, err
 	}
-	r, err := c.tell(s, applied.Results[0])
+	r, err := c.tell(s, done)
 	if err == nil && c.move {
-		r = s.highest(applied)
+		r = s.highest(at)
 	}
 	return r, err
+}
+
+// within copies or moves messages within an account. They lose the flags that the user may not set there: RFC 4314 §4 COPY.
+func (c *copyCommand) within(ctx context.Context, v *view, to *place, uids mailbox.UIDSet) (mailbox.Result, mailbox.ModSeq, error) {
+	change := mailbox.Copy{From: v.box, UIDs: uids, To: to.ID, Without: denied(to.rights)}
+	mutation := mailbox.Mutation(change)
+	if c.move {
+		mutation = mailbox.Move(change)
+	}
+	applied, err := v.account.Apply(ctx, mutation, to.within())
+	if err != nil {
+		return mailbox.Result{}, 0, err
+	}
+	return applied.Results[0], applied.ModSeq, nil
+}
+
+// across copies or moves messages from one account to another: they are staged there, and filed in one change. A move then removes them
+// here; if it is cut short in between they are in both, and nothing is lost.
+func (c *copyCommand) across(ctx context.Context, v *view, to *place, sel selection) (r mailbox.Result, at mailbox.ModSeq, err error) {
+	if sel.len() > maxAppends {
+		return r, 0, errTooMany
+	}
+	adds := make([]mailbox.Mutation, 0, sel.len()+1)
+	defer func() {
+		for _, a := range adds {
+			if add, ok := a.(mailbox.Add); ok && err != nil {
+				to.account.Discard(add.Blob)
+			}
+		}
+	}()
+	for _, m := range v.each(sel) {
+		add, err := v.stage(ctx, to, m)
+		if err != nil {
+			return r, 0, err
+		}
+		adds = append(adds, add)
+		r.Source = r.Source.Append(m.UID)
+	}
+	applied, err := to.account.Apply(ctx, append(adds, to.within())...)
+	if err != nil {
+		return r, 0, err
+	}
+	for _, filed := range applied.Results[:len(adds)] {
+		r.UIDValidity, r.UIDs = filed.UIDValidity, r.UIDs.Append(filed.UIDs[0].First)
+	}
+	adds = nil
+	if c.move {
+		at, err = v.remove(ctx, r.Source)
+	}
+	return r, at, err
+}
+
+// stage reads a message into another account.
+func (v *view) stage(ctx context.Context, to *place, m *mailbox.Message) (add mailbox.Add, err error) {
+	content, err := v.account.Open(ctx, m.Blob)
+	if err != nil {
+		return add, err
+	}
+	defer content.Close() //nolint:errcheck // it was only read
+	add = mailbox.Add{
+		Box: to.ID, Internal: m.InternalDate(),
+		Marks: without(marksOf(m.Flags, v.told.Keywords), denied(to.rights)),
+	}
+	add.Blob, err = to.account.Stage(ctx, io.NewSectionReader(content, 0, content.Size()))
+	return add, err
+}
+
+// remove takes messages out of the selected mailbox.
+func (v *view) remove(ctx context.Context, uids mailbox.UIDSet) (mailbox.ModSeq, error) {
+	applied, err := v.account.Apply(ctx, removal(v.box, uids)...)
+	return applied.ModSeq, err
+}
+
+// removal is what takes messages out of a mailbox, whatever their flags.
+func removal(box mailbox.BoxID, uids mailbox.UIDSet) []mailbox.Mutation {
+	return []mailbox.Mutation{
+		mailbox.SetFlags{Box: box, UIDs: uids, Marks: mailbox.Marks{System: mailbox.Deleted}}, mailbox.Expunge{Box: box, UIDs: uids},
+	}
 }
 
 // tell answers with the new UIDs. After MOVE they come before the EXPUNGE responses: RFC 9051 §6.4.8.

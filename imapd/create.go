@@ -34,26 +34,44 @@ func (p *parser) changeOf(mutation func(name string) mailbox.Mutation) (runner, 
 }
 
 func parseSubscribe(p *parser) (runner, error) {
-	return p.changeOf(func(name string) mailbox.Mutation { return mailbox.Subscribe{Name: name} })
+	return p.changeOf(func(name string) mailbox.Mutation { return mailbox.Subscribe{Name: canonicalForeign(name)} })
 }
 
 func parseUnsubscribe(p *parser) (runner, error) {
-	return p.changeOf(func(name string) mailbox.Mutation { return mailbox.Unsubscribe{Name: name} })
+	return p.changeOf(func(name string) mailbox.Mutation { return mailbox.Unsubscribe{Name: canonicalForeign(name)} })
 }
 
+// renameCommand is RENAME. A mailbox stays with the account that has it.
+type renameCommand struct{ from, to string }
+
 func parseRename(p *parser) (runner, error) {
-	var from, to string
-	if !(p.SP() && p.AString(&from) && p.SP() && p.AString(&to) && p.End()) {
+	c := &renameCommand{}
+	if !(p.SP() && p.AString(&c.from) && p.SP() && p.AString(&c.to) && p.End()) {
 		return nil, p.Err()
 	}
-	return change(func(s *session) (mailbox.Mutation, error) {
-		old, err := s.dialect.name(from)
-		if err != nil {
-			return nil, err
-		}
-		name, err := s.dialect.name(to)
-		return mailbox.RenameBox{From: old, To: name}, err
-	}), nil
+	return c, nil
+}
+
+func (c *renameCommand) run(ctx context.Context, s *session) (reply, error) {
+	from, err := s.place(ctx, c.from, toDelete)
+	if err != nil {
+		return reply{}, err
+	}
+	name, err := s.dialect.name(c.to)
+	if err != nil {
+		return reply{}, err
+	}
+	to, err := s.nest(ctx, name)
+	switch {
+	case err != nil:
+		return reply{}, err
+	case to.owner != from.owner:
+		return reply{}, errOtherOwner
+	case from.prefix != "" && from.Name == mailbox.Inbox: // its messages would go, for which the right to rename it is not enough
+		return reply{}, mailbox.ErrInbox
+	}
+	_, err = from.account.Apply(ctx, mailbox.RenameBox{From: from.Name, To: to.name})
+	return reply{}, err
 }
 
 type createCommand struct {
@@ -75,17 +93,24 @@ func (c *createCommand) run(ctx context.Context, s *session) (reply, error) {
 		return reply{}, err
 	}
 	name = strings.TrimSuffix(name, mailbox.Separator) // RFC 9051 §6.3.4: a declaration that we need not have
-	create := mailbox.CreateBox{Name: name}
+	at, err := s.nest(ctx, name)
+	if err != nil {
+		return reply{}, err
+	}
+	create := mailbox.CreateBox{Name: at.name}
 	for _, apply := range c.params {
 		if err := apply(&create); err != nil {
 			return reply{}, err
 		}
 	}
-	applied, err := s.account.Apply(ctx, create)
+	if create.Special != "" && at.prefix != "" { // what others use their mailboxes for is theirs to say
+		return reply{}, errUseAttr
+	}
+	applied, err := at.account.Apply(ctx, create)
 	if err != nil {
 		return reply{}, err
 	}
-	box := applied.Results[0].Box
+	box := shownBox(applied.Results[0].Box, at.prefix)
 	return done(string(appendMailboxID([]byte("MAILBOXID "), &box))), // RFC 8474 §4.1
 		s.write(func(b []byte) []byte { return s.dialect.appendCreated(b, box, name) })
 }

@@ -18,14 +18,14 @@ func parseDelete(p *parser) (runner, error) {
 
 // run deselects the mailbox if it is the selected one; sessions of others end when they look for changes.
 func (c *deleteCommand) run(ctx context.Context, s *session) (reply, error) {
-	at, err := s.place(ctx, c.name)
+	at, err := s.place(ctx, c.name, toDelete)
 	if err != nil {
 		return reply{}, err
 	}
 	if _, err := at.account.Apply(ctx, mailbox.DeleteBox{Name: at.Name}); err != nil {
 		return reply{}, err
 	}
-	if s.view != nil && s.view.box == at.ID {
+	if s.view != nil && s.view.box == at.ID && s.view.owner == at.owner {
 		s.view = nil
 		return reply{}, s.write(s.dialect.appendClosed)
 	}

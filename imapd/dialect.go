@@ -66,7 +66,7 @@ func (d dialect) appendSelected(b []byte, v *view, asked string) []byte {
 	b = appendMailboxID(append(b, "] Highest mod-sequence\r\n* OK [MAILBOXID "...), &v.told.Box) // RFC 8474 §4.2
 	b = append(b, "] Its ID\r\n"...)
 	if d.rev2 {
-		b = d.appendListed(b, v.told.Box, asked)
+		b = d.appendListed(b, shownBox(v.told.Box, v.prefix), asked)
 	}
 	return b
 }

@@ -38,8 +38,8 @@ func parseUIDExpunge(p *parser) (runner, error) {
 
 // run leaves telling to the end of the command.
 func (c *expungeCommand) run(ctx context.Context, s *session) (reply, error) {
-	if s.view.readOnly {
-		return reply{}, errReadOnly
+	if err := s.view.allow(toExpunge); err != nil {
+		return reply{}, err
 	}
 	uids := mailbox.AllUIDs()
 	if !c.all {
@@ -53,15 +53,15 @@ func (c *expungeCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil || applied.Results == nil || len(applied.Results[0].Source) == 0 {
 		return reply{}, err
 	}
-	return s.highest(applied), nil
+	return s.highest(applied.ModSeq), nil
 }
 
 // highest is the reply to a command that took messages away: who knows of VANISHED hears up to where it knows (RFC 7162 §3.2.7).
-func (s *session) highest(applied mailbox.Applied) reply {
+func (s *session) highest(at mailbox.ModSeq) reply {
 	if !s.client.vanished {
 		return reply{}
 	}
-	return done("HIGHESTMODSEQ " + strconv.FormatInt(int64(applied.ModSeq), 10))
+	return done("HIGHESTMODSEQ " + strconv.FormatInt(int64(at), 10))
 }
 
 func (v *view) expunge(ctx context.Context, uids mailbox.UIDSet) (applied mailbox.Applied, err error) {
@@ -75,7 +75,7 @@ func (v *view) expunge(ctx context.Context, uids mailbox.UIDSet) (applied mailbo
 func runClose(ctx context.Context, s *session) (reply, error) {
 	v := s.view
 	s.view = nil
-	if v.readOnly {
+	if v.allow(toExpunge) != nil { // RFC 4314 §4 CLOSE
 		return reply{}, nil
 	}
 	_, err := v.expunge(ctx, mailbox.AllUIDs())

@@ -82,6 +82,8 @@ func extensions(l *Limits) []extension {
 		metadata(),
 		listMetadata(),
 		uidOnly(),
+		acl(),
+		listMyRights(),
 		quota(),
 		quotaStorage(),
 		quotaMessage(),

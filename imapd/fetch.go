@@ -225,11 +225,11 @@ func (c *fetchCommand) run(ctx context.Context, s *session) (reply, error) {
 		f.want |= item.wants()
 		reads = reads || item.reads()
 	}
-	if reads && !s.view.readOnly {
+	if reads && s.view.allow(mailbox.MayMarkSeen) == nil {
 		seen, err := s.markSeen(ctx, sel)
 		if errors.Is(err, mailbox.ErrFull) || errors.Is(err, mailbox.ErrFailed) {
 			f.unmarked = err // What cannot be marked can be read all the same.
-		} else if err != nil {
+		} else if err != nil && !errors.Is(err, mailbox.ErrLimit) { // too many users have a \Seen of their own here
 			return reply{}, err
 		}
 		if !slices.Contains(c.items, fetcher(flagsItem)) {

@@ -98,3 +98,14 @@ func keywordBit(name string, keywords []string) mailbox.Flags {
 	}
 	return 0
 }
+
+// marksOf are the flags of a message as marks, independent of its mailbox.
+func marksOf(flags mailbox.Flags, keywords []string) mailbox.Marks {
+	m := mailbox.Marks{System: flags & allSystemFlags}
+	for i, name := range keywords {
+		if flags&(1<<(mailbox.FirstKeyword+i)) != 0 {
+			m.Keywords = append(m.Keywords, name)
+		}
+	}
+	return m
+}

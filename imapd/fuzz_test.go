@@ -93,10 +93,40 @@ func (everybody) Authenticate(_ context.Context, l directory.Login) (directory.A
 	return directory.Account{ID: mail.AccountID(l.Name), Login: address}, err
 }
 
+// neighbours are accounts named by the local parts of addresses: "o-x" shares with x.
+type neighbours struct{}
+
+func (neighbours) Account(_ context.Context, login mail.Address) (directory.Account, error) {
+	return directory.Account{ID: mail.AccountID(login.Local()), Login: login}, nil
+}
+
+func (n neighbours) AccountByID(ctx context.Context, id mail.AccountID) (directory.Account, error) {
+	login, err := mail.ParseAddress(string(id) + "@south.test")
+	if err != nil {
+		return directory.Account{}, directory.ErrNoAccount
+	}
+	return n.Account(ctx, login)
+}
+
+func (neighbours) Share(context.Context, mail.AccountID, mail.AccountID) error   { return nil }
+func (neighbours) Unshare(context.Context, mail.AccountID, mail.AccountID) error { return nil }
+
+func (neighbours) MayShare(_ context.Context, owner, with mail.AccountID) (bool, error) {
+	return owner == "o-"+with, nil
+}
+
+func (n neighbours) SharedWith(ctx context.Context, id mail.AccountID) ([]directory.Account, error) {
+	if !strings.HasPrefix(string(id), "fuzz-") {
+		return nil, nil
+	}
+	a, err := n.AccountByID(ctx, "o-"+id)
+	return []directory.Account{a}, err
+}
+
 var fuzzServer = sync.OnceValues(func() (*Server, error) {
 	store, err := mailbox.OpenSQLite(mailbox.Options{Dir: houseDir, Log: slog.New(slog.DiscardHandler)})
 	return NewServer(Options{
-		Hostname: "h", Store: store, Auth: sasl.New(sasl.Options{Directory: everybody{}}), AllowPlaintextAuth: true,
+		Hostname: "h", Store: store, Auth: sasl.New(sasl.Options{Directory: everybody{}}), Sharing: neighbours{}, AllowPlaintextAuth: true,
 		Limits: Limits{MessageSize: 10_000, IdleTime: time.Second, LoginDelay: 1},
 	}), err
 })
@@ -111,6 +141,8 @@ var prologues = []string{
 	"p1 LOGIN %s x\r\n",
 	"p1 LOGIN %s x\r\np2 APPEND INBOX {" + strconv.Itoa(len(fuzzMessage)) + "+}\r\n" + fuzzMessage + "\r\np3 SELECT INBOX\r\n",
 	"p1 LOGIN %s x\r\np2 ENABLE IMAP4rev2\r\np3 APPEND INBOX (\\Deleted key) {3+}\r\nabc\r\np4 EXAMINE INBOX\r\n",
+	"p1 LOGIN o-%s x\r\np2 APPEND INBOX {3+}\r\nabc\r\np3 SETACL INBOX %s@south.test lrswipkxtea\r\np4 UNAUTHENTICATE\r\np5 LOGIN %s x\r\n" +
+		"p6 SELECT \"Other Users/o-%s@south.test/INBOX\"\r\n",
 }
 
 // literalEnd is how a line announces a literal, shortLiteral one that is sent here.
@@ -128,6 +160,8 @@ func FuzzSession(f *testing.F) {
 		"LOGIN a b\nAPPEND INBOX ~{5+}\nCOPY 1 Sent\nMOVE 1 Trash\nUID FETCH 1:* BODY.PEEK[HEADER.FIELDS (Subject)]<1.2>\nLOGOUT\nNOOP",
 		"SELECT {300}\nFETCH 1 BODY[HEADER.FIELDS ({2+}", "CAPABILITY\nNAMESPACE\nENABLE X\nCHECK\nUNSELECT\nSUBSCRIBE x\nUNSUBSCRIBE x", "\x00\n\xff\n(((((",
 		"SEARCH RETURN (RELEVANCY ALL) FUZZY (TEXT a FROM b)\nSORT (RELEVANCY) UTF-8 FUZZY SUBJECT c",
+		"GETACL INBOX\nSETACL INBOX a@south.test +lrs\nLISTRIGHTS INBOX anyone\nMYRIGHTS INBOX\nDELETEACL INBOX -a@south.test\nLIST \"\" * RETURN (MYRIGHTS)",
+		"COPY 1 Sent\nMOVE 1 Trash\nLIST \"Other Users/\" %\nCREATE \"Other Users/x\"\nSTORE 1 FLAGS.SILENT ()\nGETQUOTAROOT INBOX",
 		"SEARCH RETURN (SAVE ALL) OR SEEN 1:*\nUID SEARCH UID $\nLIST (SUBSCRIBED RECURSIVEMATCH) \"\" (a %) RETURN (STATUS (UNSEEN))",
 	} {
 		for state := range prologues {
@@ -159,8 +193,10 @@ func FuzzSession(f *testing.F) {
 		var out bytes.Buffer
 		runScript(server, &testkit.Conn{In: strings.NewReader(input), Out: &out})
 		checkResponses(t, out.Bytes(), tags)
-		if err := server.opts.Store.Remove(t.Context(), mail.AccountID(account)); err != nil {
-			t.Fatal(err)
+		for _, id := range []string{account, "o-" + account} {
+			if err := server.opts.Store.Remove(t.Context(), mail.AccountID(id)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }
@@ -176,7 +212,7 @@ func runScript(server *Server, conn net.Conn) {
 
 var (
 	taggedForm   = regexp.MustCompile(`^([tp][0-9]+) (OK|NO|BAD) (\[[^\]\r\n]+\] )?[^\[\r\n][^\r\n]*\r\n$`)
-	untaggedForm = regexp.MustCompile(`^\* (OK|NO|BAD|BYE|CAPABILITY|ENABLED|LIST|LSUB|STATUS|SEARCH|ESEARCH|SORT|FLAGS|ID|NAMESPACE|[0-9]+ (EXISTS|EXPUNGE|RECENT|FETCH))[ \r]`)
+	untaggedForm = regexp.MustCompile(`^\* (OK|NO|BAD|BYE|CAPABILITY|ENABLED|LIST|LSUB|STATUS|SEARCH|ESEARCH|FLAGS|ID|NAMESPACE|ACL|MYRIGHTS|LISTRIGHTS|METADATA|QUOTA|QUOTAROOT|SORT|THREAD|VANISHED|[0-9]+ (EXISTS|EXPUNGE|RECENT|FETCH))[ \r]`)
 	literalForm  = regexp.MustCompile(`~?\{([0-9]+)\}\r\n$`)
 )
 

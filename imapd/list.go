@@ -27,6 +27,7 @@ type listCommand struct {
 	returns    attributes
 	status     []statusItem
 	entries    []string // of METADATA
+	rights     bool     // MYRIGHTS
 }
 
 // attributes are the return options beside STATUS.
@@ -164,11 +165,11 @@ func (c *listCommand) run(ctx context.Context, s *session) (reply, error) {
 	if !c.extended && c.patterns[0] == "" { // The separator is asked for: RFC 9051 §6.3.9.
 		return reply{}, s.out.WriteString(`* LIST (\Noselect) "` + mailbox.Separator + `" ""` + "\r\n")
 	}
-	names, err := s.names(ctx)
+	patterns := s.dialect.patterns(c.reference, c.patterns)
+	names, err := s.names(ctx, patterns)
 	if err != nil {
 		return reply{}, err
 	}
-	patterns := s.dialect.patterns(c.reference, c.patterns)
 	c.mark(names, patterns)
 	for _, l := range names {
 		if !l.matches || !l.selected && !l.childInfo {
@@ -176,7 +177,7 @@ func (c *listCommand) run(ctx context.Context, s *session) (reply, error) {
 		}
 		err := s.write(func(b []byte) []byte { return c.append(b, s.dialect, l) })
 		if err == nil && c.entries != nil && l.selected && l.box != nil {
-			err = c.tellEntries(ctx, s, l.box)
+			err = c.tellEntries(ctx, s, l)
 		}
 		if err != nil {
 			return reply{}, err
@@ -222,8 +223,14 @@ func (c *listCommand) append(b []byte, d dialect, l *listed) []byte {
 		b = append(b, ` ("CHILDINFO" ("SUBSCRIBED"))`...)
 	}
 	b = append(b, "\r\n"...)
-	if c.status != nil && l.selected && l.box != nil && !l.box.NoSelect { // RFC 5819 §2
+	if !l.selected || l.box == nil || l.box.NoSelect {
+		return b
+	}
+	if c.status != nil && toRead.check(l.at.rights) == nil { // RFC 5819 §2
 		b = d.appendStatus(b, l.box, c.status)
+	}
+	if c.rights { // RFC 8440 §3
+		b = d.appendMyRights(b, l.name, l.at.rights)
 	}
 	return b
 }

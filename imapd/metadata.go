@@ -11,7 +11,7 @@ import (
 	"posthouse/mailbox"
 )
 
-// metadata is METADATA: RFC 5464. Private and shared entries are kept in the same way: whose a mailbox is knows both.
+// metadata is METADATA: RFC 5464. Whose private entries are meant the account knows, as its user has it.
 func metadata() extension {
 	return extension{
 		name: "METADATA", rfc: "RFC 5464",
@@ -38,8 +38,11 @@ func listMetadata() extension {
 }
 
 // tellEntries tells the entries of a mailbox that were asked for, NIL for those it lacks: RFC 9590 §3.
-func (c *listCommand) tellEntries(ctx context.Context, s *session, box *mailbox.Box) error {
-	all, err := s.account.Annotations(ctx, box.ID, 0)
+func (c *listCommand) tellEntries(ctx context.Context, s *session, l *listed) error {
+	if toAnnotate.check(l.at.rights) != nil {
+		return nil
+	}
+	all, err := l.at.account.Annotations(ctx, l.box.ID, 0)
 	if err != nil {
 		return err
 	}
@@ -53,7 +56,7 @@ func (c *listCommand) tellEntries(ctx context.Context, s *session, box *mailbox.
 		}
 	}
 	return s.write(func(b []byte) []byte {
-		b = append(s.dialect.appendName(append(b, "* METADATA "...), box.Name), ' ')
+		b = append(s.dialect.appendName(append(b, "* METADATA "...), l.name), ' ')
 		return append(appendValues(b, list), "\r\n"...)
 	})
 }
@@ -63,7 +66,7 @@ func (s *session) annotated(ctx context.Context, raw string) (place, error) {
 	if raw == "" {
 		return place{account: s.account}, nil
 	}
-	return s.place(ctx, raw)
+	return s.place(ctx, raw, toAnnotate)
 }
 
 // entry decodes the name of an entry: RFC 5464 §3.2.
@@ -256,7 +259,9 @@ func (c *setMetadata) run(ctx context.Context, s *session) (reply, error) {
 	case err != nil:
 		return reply{}, err
 	}
-	s.client.annotated = applied.ModSeq // it is no news
+	if at.account == s.account {
+		s.client.annotated = applied.ModSeq // it is no news
+	}
 	return reply{}, nil
 }
 
@@ -284,6 +289,9 @@ func (s *session) tellAnnotated(ctx context.Context) error {
 		}
 		if err != nil {
 			return err
+		}
+		if len(list) == 0 { // they are not for this user
+			continue
 		}
 		b := s.dialect.appendAnnotatedName(append(s.out.Available(), "* METADATA "...), names[id])
 		for _, a := range list {

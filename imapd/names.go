@@ -16,7 +16,8 @@ import (
 // listed is a name that LIST may return: of a box, of a subscription, or of a level above them.
 type listed struct {
 	name        string
-	box         *mailbox.Box // nil if there is none
+	at          *place       // nil if there is no box
+	box         *mailbox.Box // of it, as it is shown
 	subscribed  bool
 	hasChildren bool // boxes
 	parent      *listed
@@ -26,8 +27,8 @@ type listed struct {
 	childInfo bool // something below it is: RFC 9051 §6.3.9.6
 }
 
-// names are all names of the account, in order, INBOX first.
-func (s *session) names(ctx context.Context) ([]*listed, error) {
+// names are all names of the account, and those of others' mailboxes that patterns may match, in order, INBOX first.
+func (s *session) names(ctx context.Context, patterns []string) ([]*listed, error) {
 	boxes, err := s.account.Boxes(ctx)
 	if err != nil {
 		return nil, err
@@ -38,11 +39,10 @@ func (s *session) names(ctx context.Context) ([]*listed, error) {
 	}
 	all := make(nameTree, len(boxes))
 	for i := range boxes {
-		l := all.at(boxes[i].Name)
-		l.box = &boxes[i]
-		for above := l.parent; above != nil && !above.hasChildren; above = above.parent {
-			above.hasChildren = true
-		}
+		all.add(place{Box: boxes[i], account: s.account, owner: s.who.ID, quota: s.who.Quota, rights: mailbox.AllRights})
+	}
+	if err := s.foreignPlaces(ctx, patterns, all.add); err != nil {
+		return nil, err
 	}
 	for _, name := range subscriptions {
 		all.at(name).subscribed = true
@@ -53,6 +53,7 @@ func (s *session) names(ctx context.Context) ([]*listed, error) {
 // nameTree are names, with all levels above them.
 type nameTree map[string]*listed
 
+// at is the name's, with those of the levels above it.
 func (t nameTree) at(name string) *listed {
 	if l := t[name]; l != nil {
 		return l
@@ -63,6 +64,16 @@ func (t nameTree) at(name string) *listed {
 		l.parent = t.at(name[:i])
 	}
 	return l
+}
+
+// add adds a mailbox.
+func (t nameTree) add(at place) {
+	box := at.shown()
+	l := t.at(box.Name)
+	l.at, l.box = &at, &box
+	for above := l.parent; above != nil && !above.hasChildren; above = above.parent {
+		above.hasChildren = true
+	}
 }
 
 func (t nameTree) sorted() []*listed {
@@ -139,30 +150,46 @@ func matchAny(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return match(p, name) })
 }
 
-// match tells whether a name matches a pattern: "*" is anything, "%" anything within a level. It follows all places of the pattern
-// that it may be at, so that none takes longer than its length times that of the name.
+// match tells whether a name matches a pattern: "*" is anything, "%" anything within a level.
 func match(pattern, name string) bool {
 	if pattern == "*" {
 		return true
 	}
-	at := make([]bool, len(pattern)+1) // at[k]: what was read of name matches pattern[:k]
-	at[0] = true
-	passWildcards(at, pattern)
+	m := newMatching(pattern)
 	for i := range len(name) {
-		for k := len(pattern); k >= 0; k-- {
-			stays := k < len(pattern) && at[k] && (pattern[k] == '*' || pattern[k] == '%' && name[i:i+1] != mailbox.Separator)
-			at[k] = stays || k > 0 && at[k-1] && pattern[k-1] == name[i]
-		}
-		passWildcards(at, pattern)
+		m.step(name[i])
 	}
-	return at[len(pattern)]
+	return m.states[len(pattern)]
+}
+
+// matching is a pattern on its way through a name. It follows all places of the pattern that it may be at, so that none takes longer than
+// its length times that of the name.
+type matching struct {
+	pattern string
+	states  []bool // k: what was read of the name matches pattern[:k]
+}
+
+func newMatching(pattern string) *matching {
+	m := &matching{pattern, make([]bool, len(pattern)+1)}
+	m.states[0] = true
+	m.passWildcards()
+	return m
+}
+
+// step reads an octet of the name.
+func (m *matching) step(c byte) {
+	for k := len(m.pattern); k >= 0; k-- {
+		stays := k < len(m.pattern) && m.states[k] && (m.pattern[k] == '*' || m.pattern[k] == '%' && c != mailbox.Separator[0])
+		m.states[k] = stays || k > 0 && m.states[k-1] && m.pattern[k-1] == c
+	}
+	m.passWildcards()
 }
 
 // passWildcards lets wildcards match nothing.
-func passWildcards(at []bool, pattern string) {
-	for k := range len(pattern) {
-		if at[k] && (pattern[k] == '*' || pattern[k] == '%') {
-			at[k+1] = true
+func (m *matching) passWildcards() {
+	for k := range len(m.pattern) {
+		if m.states[k] && (m.pattern[k] == '*' || m.pattern[k] == '%') {
+			m.states[k+1] = true
 		}
 	}
 }

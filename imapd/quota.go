@@ -2,12 +2,14 @@ package imapd
 
 import (
 	"context"
+	"errors"
 
 	"posthouse/imapd/wire"
+	"posthouse/mail"
 	"posthouse/mailbox"
 )
 
-// quota is QUOTA: RFC 9208. There is one quota root, of the account; its limits are set elsewhere.
+// quota is QUOTA: RFC 9208. Each account is a quota root; its limits are set elsewhere.
 func quota() extension {
 	return extension{
 		name: "QUOTA", rfc: "RFC 9208",
@@ -30,7 +32,7 @@ func quotaMessage() extension {
 	return extension{name: "QUOTA=RES-MESSAGE", rfc: "RFC 9208", needs: "QUOTA"}
 }
 
-// quotaRoot is the name of the only one.
+// quotaRoot is the name of the user's own. Another's is his login name.
 const quotaRoot = ""
 
 // quotaUnit is what STORAGE is counted in, in octets: RFC 9208 §5.1.
@@ -42,14 +44,45 @@ func parseGetQuota(p *parser) (runner, error) {
 		return nil, p.Err()
 	}
 	return runnerFunc(func(ctx context.Context, s *session) (reply, error) {
-		if root != quotaRoot {
-			return reply{}, errQuotaRoot
+		at, err := s.quotaRoot(ctx, root)
+		if err != nil {
+			return reply{}, err
 		}
-		return reply{}, s.tellQuota(ctx)
+		return reply{}, s.tellQuota(ctx, root, &at)
 	}), nil
 }
 
-// parseGetQuotaRoot: the mailbox need not be there.
+// quotaRoot is a place below a quota root. Another's is for those who may read one of its mailboxes, and so learn how much there is.
+func (s *session) quotaRoot(ctx context.Context, root string) (place, error) {
+	if root == quotaRoot {
+		return place{account: s.account, quota: s.who.Quota}, nil
+	}
+	login, err := mail.ParseAddress(root)
+	if err != nil {
+		return place{}, errQuotaRoot
+	}
+	for _, namespace := range []string{otherUsers, sharedFolders} {
+		f, err := s.foreignAccount(ctx, foreignName{namespace, login.FoldLocal(), mailbox.Inbox})
+		if errors.Is(err, mailbox.ErrNoBox) {
+			continue
+		}
+		if err != nil {
+			return place{}, err
+		}
+		boxes, err := f.mailbox.Boxes(ctx)
+		if err != nil {
+			return place{}, err
+		}
+		for _, box := range boxes {
+			if at := f.place(box, s.who.ID); toRead.check(at.rights) == nil {
+				return at, nil
+			}
+		}
+	}
+	return place{}, errQuotaRoot
+}
+
+// parseGetQuotaRoot: a mailbox of the user's own need not be there.
 func parseGetQuotaRoot(p *parser) (runner, error) {
 	var raw string
 	if !p.SP() || !p.AString(&raw) || !p.End() {
@@ -57,34 +90,42 @@ func parseGetQuotaRoot(p *parser) (runner, error) {
 	}
 	return runnerFunc(func(ctx context.Context, s *session) (reply, error) {
 		name, err := s.dialect.name(raw)
-		if err == nil {
-			err = s.write(func(b []byte) []byte {
-				b = s.dialect.appendName(append(b, "* QUOTAROOT "...), name)
-				return append(wire.AppendString(append(b, ' '), quotaRoot), "\r\n"...)
-			})
-		}
 		if err != nil {
 			return reply{}, err
 		}
-		return reply{}, s.tellQuota(ctx)
+		root, at := quotaRoot, place{account: s.account, quota: s.who.Quota}
+		if f, foreign := parseForeign(name); foreign {
+			if at, err = s.foreignPlace(ctx, f, name, toRead); err != nil {
+				return reply{}, err
+			}
+			root, name = f.owner.String(), at.shown().Name
+		}
+		err = s.write(func(b []byte) []byte {
+			b = s.dialect.appendName(append(b, "* QUOTAROOT "...), name)
+			return append(wire.AppendString(append(b, ' '), root), "\r\n"...)
+		})
+		if err != nil {
+			return reply{}, err
+		}
+		return reply{}, s.tellQuota(ctx, root, &at)
 	}), nil
 }
 
 // tellQuota writes the response of RFC 9208 §4.2.1: the resources that have a limit.
-func (s *session) tellQuota(ctx context.Context) error {
-	usage, err := s.account.Usage(ctx)
+func (s *session) tellQuota(ctx context.Context, root string, at *place) error {
+	usage, err := at.account.Usage(ctx)
 	if err != nil {
 		return err
 	}
 	return s.write(func(b []byte) []byte {
-		b = append(wire.AppendString(append(b, "* QUOTA "...), quotaRoot), " ("...)
+		b = append(wire.AppendString(append(b, "* QUOTA "...), root), " ("...)
 		separator := ""
 		for _, r := range []struct {
 			name       string
 			used, most int64
 		}{
-			{"STORAGE", (usage.Octets + quotaUnit - 1) / quotaUnit, (s.who.Quota.Octets + quotaUnit - 1) / quotaUnit},
-			{"MESSAGE", usage.Messages, s.who.Quota.Messages},
+			{"STORAGE", (usage.Octets + quotaUnit - 1) / quotaUnit, (at.quota.Octets + quotaUnit - 1) / quotaUnit},
+			{"MESSAGE", usage.Messages, at.quota.Messages},
 		} {
 			if r.most > 0 {
 				b = append(append(append(b, separator...), r.name...), ' ')

@@ -36,10 +36,11 @@ func (p *parser) one(set wire.Set) bool {
 	return !set.Saved && len(set.Ranges) == 1 && set.Ranges[0].First == set.Ranges[0].Last || p.Refuse(errNotOne)
 }
 
-// run puts the new message in the place of the old one, in one change: RFC 8508 §3.1.
+// run puts the new message in the place of the old one, in one change: RFC 8508 §3.1. In another account it is filed first, and the old one
+// removed then; if it is cut short in between both are there, and nothing is lost.
 func (c *replaceCommand) run(ctx context.Context, s *session) (reply, error) {
-	if s.view.readOnly {
-		return reply{}, errReadOnly
+	if err := s.view.allow(toMove); err != nil {
+		return reply{}, err
 	}
 	sel, err := s.view.resolve(c.set, c.by)
 	if err != nil {
@@ -58,19 +59,29 @@ func (c *replaceCommand) run(ctx context.Context, s *session) (reply, error) {
 		return reply{}, err
 	}
 	add.As, add.Unless = "", "" // it is another version of the message, whatever was filed before
+	changes := []mailbox.Mutation{add, to.within()}
+	same := to.owner == s.view.owner
+	if same {
+		changes = append(changes, removal(s.view.box, old)...)
+	}
 	err = c.end(&c.message)
 	var applied mailbox.Applied
 	if err == nil {
-		applied, err = to.account.Apply(ctx, add,
-			mailbox.SetFlags{Box: s.view.box, UIDs: old, Marks: mailbox.Marks{System: mailbox.Deleted}}, mailbox.Expunge{Box: s.view.box, UIDs: old}, to.within())
+		applied, err = to.account.Apply(ctx, changes...)
 	}
 	if err != nil {
 		to.account.Discard(add.Blob)
 		return reply{}, err
 	}
+	at := applied.ModSeq
+	if !same {
+		if at, err = s.view.remove(ctx, old); err != nil {
+			return reply{}, err
+		}
+	}
 	r := applied.Results[0]
 	if err := s.out.WriteString("* OK [" + appendUIDCode(r.UIDValidity, r.UIDs) + "] Replacement message\r\n"); err != nil {
 		return reply{}, err
 	}
-	return s.highest(applied), nil
+	return s.highest(at), nil
 }

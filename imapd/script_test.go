@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,21 +21,55 @@ import (
 	"posthouse/directory/sasl"
 	"posthouse/internal/testkit"
 	"posthouse/internal/transcript"
+	"posthouse/mail"
 	"posthouse/mail/mailtest"
 	"posthouse/mailbox"
 )
 
 const scripts = "../testdata/script/imap"
 
-// The house of the tests is mail.south.test for south.test: bob, dave, "full" who may hold 4 KiB in 3 messages, and "gone" who is disabled.
-// Passwords are "posthouse".
+// The house of the tests is mail.south.test for south.test: bob, dave, carol, "full" who may hold 4 KiB in 3 messages, "gone" who is
+// disabled, and team, which is a shared account. Passwords are "posthouse".
 var house = sync.OnceValues(func() (directory.Directory, error) {
-	d, err := directory.Open(filepath.Join(houseDir, "directory.db"), directory.Options{Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096}})
+	d, err := openHouse(houseFile())
+	if err == nil {
+		err = errors.Join(furnish(d), d.Close()) // so that all is in the file
+	}
 	if err != nil {
 		return nil, err
 	}
-	return d, furnish(d)
+	return openHouse(houseFile())
 })
+
+func houseFile() string { return filepath.Join(houseDir, "directory.db") }
+
+func openHouse(file string) (*directory.SQLite, error) {
+	return directory.Open(file, directory.Options{Cost: password.Cost{Memory: 8, Time: 1, Iterations: 4096}})
+}
+
+// ownHouse is a copy of the house, in which a test may share what it likes.
+func ownHouse(t testing.TB) directory.Directory {
+	t.Helper()
+	mustHouse(t)
+	octets, err := os.ReadFile(houseFile())
+	file := filepath.Join(t.TempDir(), "directory.db")
+	if err == nil {
+		err = os.WriteFile(file, octets, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := openHouse(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
 
 // houseDir is the house's as long as the tests run.
 var houseDir string
@@ -53,7 +89,7 @@ func furnish(d directory.Directory) error {
 	if err := d.AddDomain(ctx, directory.Domain{Name: "south.test"}); err != nil {
 		return err
 	}
-	for _, name := range []string{"bob", "dave", "gone", "full", "plain"} {
+	for _, name := range []string{"bob", "dave", "carol", "gone", "full", "plain"} {
 		login := mailtest.Address(name + "@south.test")
 		if _, err := d.AddAccount(ctx, login, "posthouse"); err != nil {
 			return err
@@ -74,7 +110,8 @@ func furnish(d directory.Directory) error {
 			}
 		}
 	}
-	return nil
+	_, err := d.AddSharedAccount(ctx, mailtest.Address("team@south.test"))
+	return err
 }
 
 // certificate is made once: a key costs time.
@@ -96,10 +133,7 @@ func testOptions(t testing.TB) Options {
 func testOptionsOf(t testing.TB, boxes mailbox.Options) Options {
 	t.Helper()
 	boxes.Dir, boxes.Log = t.TempDir(), slog.New(slog.DiscardHandler)
-	d, err := house()
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := ownHouse(t)
 	store, err := mailbox.OpenSQLite(boxes)
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +144,7 @@ func testOptionsOf(t testing.TB, boxes mailbox.Options) Options {
 		}
 	})
 	return Options{
-		Hostname: "mail.south.test", Store: store, Auth: sasl.New(sasl.Options{Directory: d}), TLS: testTLS(), AllowPlaintextAuth: true,
+		Hostname: "mail.south.test", Store: store, Auth: sasl.New(sasl.Options{Directory: d}), Sharing: d, TLS: testTLS(), AllowPlaintextAuth: true,
 		Limits: Limits{LoginDelay: time.Millisecond}, Log: testkit.Log(t),
 	}
 }
@@ -134,7 +168,47 @@ var settings = map[string]func(t testing.TB, o *Options, value string){
 	"sessions":     func(t testing.TB, o *Options, v string) { o.Limits.Sessions = number(t, v) },
 	"network":      func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerNetwork = number(t, v) },
 	"account":      func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerAccount = number(t, v) },
+	"grants":       grant,
 	"reference":    func(testing.TB, *Options, string) {}, // see TestScriptsAtDovecot
+}
+
+// grant does what an operator may: "team@south.test INBOX anyone lrs; …". Boxes are made if need be.
+func grant(t testing.TB, o *Options, value string) {
+	t.Helper()
+	ctx, d := t.Context(), o.Sharing
+	id := func(name string) mail.AccountID {
+		if name == mailbox.Anyone {
+			return mailbox.Anyone
+		}
+		a, err := d.Account(ctx, mailtest.Address(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.ID
+	}
+	for line := range strings.SplitSeq(value, ";") {
+		f := strings.Fields(line)
+		account, err := o.Store.Account(ctx, id(f[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		box, err := account.Box(ctx, f[1])
+		if err != nil {
+			made, err := account.Apply(ctx, mailbox.CreateBox{Name: f[1]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			box = made.Results[0].Box
+		}
+		rights, ok := mailbox.ParseRights(f[3])
+		sharer := mailbox.Sharer{Account: account, Owner: id(f[0]), Hints: d}
+		if err := sharer.Set(ctx, mailbox.SetRights{Box: box.ID, Who: string(id(f[2])), Op: mailbox.ReplaceFlags, Rights: rights}); err != nil || !ok {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if err := account.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func number(t testing.TB, s string) int {
@@ -171,7 +245,7 @@ func TestScripts(t *testing.T) {
 // names are the login names as scripts write them, and what follows from bob's.
 func names(bob, dave string) map[string]string {
 	return map[string]string{
-		"bob": bob, "dave": dave, "gone": "gone@south.test", "boblen": strconv.Itoa(len(bob)),
+		"bob": bob, "dave": dave, "gone": "gone@south.test", "carol": "carol@south.test", "team": "team@south.test", "boblen": strconv.Itoa(len(bob)),
 		"plain": base64.StdEncoding.EncodeToString([]byte("\x00" + bob + "\x00posthouse")),
 	}
 }

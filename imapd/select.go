@@ -44,7 +44,7 @@ func (c *selectCommand) run(ctx context.Context, s *session) (reply, error) {
 	if c.resync != nil && !s.client.vanished { // RFC 7162 §3.2.5
 		return reply{}, errQResync
 	}
-	at, err := s.place(ctx, c.name)
+	at, err := s.place(ctx, c.name, toRead)
 	if err != nil {
 		return reply{}, err
 	}
@@ -53,7 +53,8 @@ func (c *selectCommand) run(ctx context.Context, s *session) (reply, error) {
 		return reply{}, err
 	}
 	s.view = newView(at.account, now, &s.client)
-	s.view.readOnly = c.readOnly
+	s.view.readOnly, s.view.owner, s.view.prefix = c.readOnly, at.owner, at.prefix
+	s.view.rights, s.view.toldRights = at.rights, at.rights
 	s.client.modSeqs = s.client.modSeqs || c.modSeqs
 	err = s.write(func(b []byte) []byte { return s.dialect.appendSelected(b, s.view, at.asked) })
 	if err == nil && c.resync != nil {
@@ -62,7 +63,7 @@ func (c *selectCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if c.readOnly {
+	if c.readOnly || s.view.rights&toChange == 0 {
 		return done("READ-ONLY"), nil
 	}
 	return done("READ-WRITE"), nil

@@ -17,6 +17,7 @@ import (
 	"posthouse/directory"
 	"posthouse/imapd/wire"
 	"posthouse/internal/link"
+	"posthouse/mail"
 	"posthouse/mailbox"
 )
 
@@ -36,6 +37,7 @@ type session struct {
 	who     directory.Account
 	account mailbox.Account // nil before authentication
 	view    *view           // nil unless a mailbox is selected
+	foreign map[mail.AccountID]*foreign
 
 	failedLogins int
 	errors       int                   // commands answered BAD
@@ -109,6 +111,8 @@ func (s *session) serve(ctx context.Context) {
 }
 
 func (s *session) close() {
+	s.view = nil
+	s.closeForeign()
 	if s.account != nil {
 		if err := s.account.Close(); err != nil {
 			s.log.Warn("closing the account", "err", err)
@@ -145,6 +149,7 @@ func (s *session) step(ctx context.Context) {
 	}
 	s.wait(ctx)
 	s.answer(ctx, c, r)
+	s.closeForeign()
 	if s.after != nil && s.out.Flush() == nil {
 		s.after(ctx)
 	}
@@ -198,6 +203,8 @@ func (s *session) command(ctx context.Context) (*command, reply) {
 	}
 	if c.seqs != apart {
 		err = s.sync(ctx, telling{})
+	} else {
+		err = s.heedNow(ctx)
 	}
 	var r reply
 	if err == nil {
@@ -286,7 +293,41 @@ func (s *session) sync(ctx context.Context, t telling) error {
 	if err != nil {
 		return err
 	}
-	return s.view.sync(s.out, now, t)
+	if err := s.heed(now.Box); err != nil {
+		return err
+	}
+	if err := s.view.sync(s.out, now, t); err != nil || s.view.rights == s.view.toldRights {
+		return err
+	}
+	s.view.toldRights = s.view.rights
+	return s.write(s.view.appendKeywords)
+}
+
+// heed takes up the rights that the user has by now to the selected mailbox, if it is another's. If he may not read it any more he is
+// told nothing more of it, and the session ends: RFC 4314 §5.1.1.
+func (s *session) heed(now mailbox.Box) error {
+	if s.view.prefix == "" {
+		return nil
+	}
+	s.view.rights = now.RightsOf(s.who.ID)
+	if !s.view.rights.Has(mailbox.MayRead) {
+		s.view = nil
+		s.bye("The selected mailbox may not be read any more")
+		return mailbox.ErrNoBox
+	}
+	return nil
+}
+
+// heedNow is heed before a command runs, so that none does what is not allowed any more.
+func (s *session) heedNow(ctx context.Context) error {
+	if s.view == nil || s.view.prefix == "" {
+		return nil
+	}
+	now, err := s.view.account.Snapshot(ctx, s.view.box)
+	if err != nil {
+		return nil //nolint:nilerr // the command, or what is told after it, will find out
+	}
+	return s.heed(now.Box)
 }
 
 // write appends to the output what f appends.

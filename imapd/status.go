@@ -74,14 +74,15 @@ func (p *parser) statusItems(items *[]statusItem) bool {
 }
 
 func (c *statusCommand) run(ctx context.Context, s *session) (reply, error) {
-	at, err := s.place(ctx, c.name)
+	at, err := s.place(ctx, c.name, toRead)
 	if err != nil {
 		return reply{}, err
 	}
 	if at.NoSelect {
 		return reply{}, mailbox.ErrNoBox
 	}
-	return reply{}, s.write(func(b []byte) []byte { return s.dialect.appendStatus(b, &at.Box, c.items) })
+	box := at.shown()
+	return reply{}, s.write(func(b []byte) []byte { return s.dialect.appendStatus(b, &box, c.items) })
 }
 
 // appendStatus writes the response of RFC 9051 §7.3.3.

@@ -75,6 +75,9 @@ func (c *storeCommand) run(ctx context.Context, s *session) (reply, error) {
 	if s.view.readOnly {
 		return reply{}, errReadOnly
 	}
+	if err := c.change.restrict(s.view.rights); err != nil {
+		return reply{}, err
+	}
 	sel, err := s.view.resolve(c.set, c.by)
 	if err != nil {
 		return reply{}, err

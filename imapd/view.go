@@ -10,6 +10,7 @@ import (
 
 	"posthouse/imapd/wire"
 	"posthouse/internal/link"
+	"posthouse/mail"
 	"posthouse/mailbox"
 )
 
@@ -21,15 +22,20 @@ import (
 type view struct {
 	account  mailbox.Account // that has the box
 	box      mailbox.BoxID
-	readOnly bool
-	told     *mailbox.Snapshot
-	store    *mailbox.Snapshot // the store's, that told was made of
-	saved    mailbox.UIDSet    // the search result variable "$": RFC 9051 §6.4.4.1
-	client   *awareness
+	owner    mail.AccountID // whose the account is
+	prefix   string         // what is before the mailbox's name, where it is another's
+	rights   mailbox.Rights // the user's
+	readOnly bool           // EXAMINE
+
+	toldRights mailbox.Rights // those that the client knows of
+	told       *mailbox.Snapshot
+	store      *mailbox.Snapshot // the store's, that told was made of
+	saved      mailbox.UIDSet    // the search result variable "$": RFC 9051 §6.4.4.1
+	client     *awareness
 }
 
 func newView(account mailbox.Account, now *mailbox.Snapshot, client *awareness) *view {
-	return &view{account: account, box: now.Box.ID, told: now, store: now, client: client}
+	return &view{account: account, rights: mailbox.AllRights, toldRights: mailbox.AllRights, box: now.Box.ID, told: now, store: now, client: client}
 }
 
 // span is positions from its first up to before its end.
@@ -298,13 +304,13 @@ func (v *view) appendKeywords(b []byte) []byte {
 	b = append(b, "* FLAGS "...)
 	b = appendFlags(b, all, v.told.Keywords)
 	b = append(b, "\r\n* OK [PERMANENTFLAGS "...)
-	switch {
-	case v.readOnly:
-		b = append(b, "()"...)
-	case len(v.told.Keywords) < mailbox.MaxKeywords:
-		b = appendKeyword(appendFlags(b, all, v.told.Keywords), imap.FlagWildcard)
-	default:
-		b = appendFlags(b, all, v.told.Keywords)
+	can := all &^ denied(v.rights) // RFC 4314 §5.1.1
+	if v.readOnly {
+		can = 0
+	}
+	b = appendFlags(b, can, v.told.Keywords)
+	if can&mailbox.Keywords != 0 && len(v.told.Keywords) < mailbox.MaxKeywords {
+		b = appendKeyword(b, imap.FlagWildcard)
 	}
 	return append(b, "] Flags that can be set\r\n"...)
 }
@@ -322,10 +328,11 @@ type flagChange struct {
 	uids  mailbox.UIDSet
 	op    mailbox.FlagOp
 	marks mailbox.Marks
+	keep  mailbox.Flags // what it leaves as it is
 }
 
 func (c *flagChange) mutation(box mailbox.BoxID) mailbox.SetFlags {
-	return mailbox.SetFlags{Box: box, UIDs: c.uids, Op: c.op, Marks: c.marks}
+	return mailbox.SetFlags{Box: box, UIDs: c.uids, Op: c.op, Marks: c.marks, Keep: c.keep}
 }
 
 // after is what the flags of a message are if nobody else changed them.
@@ -337,7 +344,7 @@ func (c *flagChange) after(old mailbox.Flags, keywords []string) mailbox.Flags {
 	case mailbox.RemoveFlags:
 		return old &^ change
 	default:
-		return change
+		return change&^c.keep | old&c.keep
 	}
 }
 
