@@ -27,22 +27,30 @@ func newAccount() *cobra.Command {
 		newAccountVerb("account enable", "Unlock an account", http.MethodPost, "/enable"),
 		newAccountVerb("account keep-sent", "File what an account sends in its Sent box; a copy that its client files becomes the same message", http.MethodPost, "/keep-sent"),
 		newAccountVerb("account leave-sent", "Leave filing what an account sends to its clients", http.MethodPost, "/leave-sent"),
-		newAppPassword(), newLimits(), newQuota(), newWithout(), newAlias())
+		newAppPassword(), newLimits(), newQuota(), newShare(), newUnshare(), newShares(), newWithout(), newAlias())
 }
 
 func accountPath(login string) string { return "/v1/accounts/" + url.PathEscape(login) }
 
 func newAccountAdd() *cobra.Command {
 	var stdin bool
-	c := &cobra.Command{Use: "add ADDRESS", Short: "Add an account", Args: cobra.ExactArgs(1), Example: "  posthouse account add alice@example.com"}
+	add := admin.NewAccount{}
+	c := &cobra.Command{
+		Use: "add ADDRESS", Short: "Add an account", Args: cobra.ExactArgs(1),
+		Example: "  posthouse account add alice@example.com\n  posthouse account add team@example.com --shared",
+	}
 	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from standard input")
+	c.Flags().BoolVar(&add.Shared, "shared", false, "nobody logs in to it: its mailboxes are shared with others")
 	return remote(c, func(c *cobra.Command, server *client, f *connection, args []string) error {
-		secret, err := readPassword(c, stdin)
-		if err != nil {
-			return err
+		add.Login = args[0]
+		if !add.Shared {
+			var err error
+			if add.Password, err = readPassword(c, stdin); err != nil {
+				return err
+			}
 		}
 		var a directory.Account
-		if err := server.call(c.Context(), http.MethodPost, "/v1/accounts", admin.NewAccount{Login: args[0], Password: secret}, &a); err != nil {
+		if err := server.call(c.Context(), http.MethodPost, "/v1/accounts", add, &a); err != nil {
 			return err
 		}
 		if f.json {
@@ -102,6 +110,9 @@ func newAccountList() *cobra.Command {
 		t := newTable(c.OutOrStdout(), "ACCOUNT", "ID", "SINCE", "STATE")
 		return printList(t, f, each[directory.Account](c.Context(), server, "/v1/accounts", nil), func(a directory.Account) {
 			state := "active"
+			if a.Shared {
+				state = "shared"
+			}
 			if !a.Disabled.IsZero() {
 				state = "disabled " + day(a.Disabled)
 			}

@@ -23,6 +23,7 @@ type fixture struct {
 	handler      http.Handler
 	spool        *spool.SQLite
 	store        *mailbox.SQLite
+	directory    *directory.SQLite
 	disconnected []mail.AccountID
 }
 
@@ -45,6 +46,7 @@ func newFixture(t *testing.T) *fixture {
 			t.Error(err)
 		}
 	})
+	f.directory = d
 	f.handler = New(Options{Spool: f.spool, Directory: d, Store: f.store, Version: "test", Bans: f.bans(), Disconnect: func(id mail.AccountID) {
 		f.disconnected = append(f.disconnected, id)
 	}})
@@ -196,7 +198,8 @@ func TestEverySentinelHasAStatus(t *testing.T) {
 	for _, err := range []error{
 		mail.ErrAddress, mail.ErrID, spool.ErrNotFound, spool.ErrLeaseLost, spool.ErrFull, spool.ErrFailed, spool.ErrClosed,
 		directory.ErrNotLocal, directory.ErrNoAddress, directory.ErrNoAccount, directory.ErrNoDomain, directory.ErrExists, directory.ErrAliasLoop,
-		directory.ErrUnavailable, directory.ErrNoEntry, directory.ErrScope, directory.ErrTooMany, directory.ErrDeclared, mailbox.ErrFull, mailbox.ErrFailed, mailbox.ErrClosed,
+		directory.ErrUnavailable, directory.ErrNoEntry, directory.ErrScope, directory.ErrTooMany, directory.ErrDeclared, directory.ErrShared,
+		mailbox.ErrNoBox, mailbox.ErrBoxName, mailbox.ErrGrantee, mailbox.ErrLimit, mailbox.ErrFull, mailbox.ErrFailed, mailbox.ErrClosed,
 	} {
 		if status, _ := reply(fmt.Errorf("wrapped: %w", err)); status == http.StatusInternalServerError {
 			t.Errorf("%v has no status", err)

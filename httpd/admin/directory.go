@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -15,6 +16,7 @@ import (
 type NewAccount struct {
 	Login    string `json:"login,omitempty"`
 	Password string `json:"password"`
+	Shared   bool   `json:"shared,omitempty"` // nobody logs in to it: it has no password
 }
 
 // check looks at the password.
@@ -73,6 +75,9 @@ func (a *api) addAccount(r *http.Request) (any, error) {
 	who, err := mail.ParseAddress(n.Login)
 	if err != nil {
 		return nil, err
+	}
+	if n.Shared {
+		return a.Directory.AddSharedAccount(r.Context(), who)
 	}
 	if err := n.check(); err != nil {
 		return nil, err
@@ -161,20 +166,27 @@ func (a *api) disconnect(r *http.Request, who mail.Address) error {
 	return err
 }
 
-// removeAccount forgets the account first, so that nobody can come in, then its sessions and its mail.
+// removeAccount forgets the account first, so that nobody can come in, then its sessions, its mail and what others granted it.
 func (a *api) removeAccount(r *http.Request) (any, error) {
 	who, err := login(r)
 	if err != nil {
 		return nil, err
 	}
-	account, err := a.Directory.RemoveAccount(r.Context(), who)
+	account, err := a.Directory.Account(r.Context(), who)
 	if err != nil {
+		return nil, err
+	}
+	owners, err := a.Directory.SharedWith(r.Context(), account.ID)
+	if err != nil {
+		return nil, err
+	}
+	if account, err = a.Directory.RemoveAccount(r.Context(), who); err != nil {
 		return nil, err
 	}
 	if a.Disconnect != nil {
 		a.Disconnect(account.ID)
 	}
-	return done{}, a.Store.Remove(r.Context(), account.ID)
+	return done{}, errors.Join(a.Store.Remove(r.Context(), account.ID), a.forgetGrantee(r.Context(), account.ID, owners))
 }
 
 func (a *api) aliases(r *http.Request) (any, error) { return many(a.Directory.Aliases(r.Context())) }
