@@ -30,6 +30,22 @@ func TestScriptsAtDovecot(t *testing.T) {
 
 const dovecotConfig = `
 mail_location = sdbox:DIR/mail/%u
+mail_plugins = acl
+protocol imap {
+  mail_plugins = acl imap_acl
+}
+plugin {
+  acl = vfile
+  acl_shared_dict = file:DIR/shared
+}
+namespace {
+  type = shared
+  separator = /
+  prefix = Other Users/%%u/
+  location = sdbox:DIR/mail/%%u
+  subscriptions = no
+  list = children
+}
 namespace inbox {
   inbox = yes
   separator = /
