@@ -72,7 +72,7 @@ func (s *SQLite) changePage(ctx context.Context, page []Entry, v verb) (changed 
 	err = s.write(ctx, func(tx *db.Tx) error {
 		changed, files = 0, nil
 		for i := range page {
-			n, file, err := s.applyVerb(tx, &page[i], v)
+			n, file, err := s.applyVerb(tx, &page[i], v, byOperator)
 			if err != nil {
 				return err
 			}
@@ -91,7 +91,8 @@ func (s *SQLite) changePage(ctx context.Context, page []Entry, v verb) (changed 
 	return changed, nil
 }
 
-func (s *SQLite) applyVerb(tx *db.Tx, e *Entry, v verb) (changed int, file bool, err error) {
+// applyVerb does it to what e has of a message; by says in its story who asked for it.
+func (s *SQLite) applyVerb(tx *db.Tx, e *Entry, v verb, by string) (changed int, file bool, err error) {
 	now := time.Now()
 	var events []Event
 	for _, before := range e.Recipients {
@@ -107,7 +108,7 @@ func (s *SQLite) applyVerb(tx *db.Tx, e *Entry, v verb) (changed int, file bool,
 		if !ok {
 			continue
 		}
-		events = append(events, Event{now, v.event, before.N, byOperator})
+		events = append(events, Event{now, v.event, before.N, by})
 		if after.State == Ready {
 			if err := s.markDue(tx, lane{after.Destination, e.Priority}, nanos(after.Due)); err != nil {
 				return 0, false, err

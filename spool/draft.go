@@ -233,6 +233,9 @@ func (r *sealed) insert(tx *db.Tx) error {
 	if r.env.NotBefore.After(now) {
 		due = r.env.NotBefore // RFC 4865 §4.2: held until then; its schedule begins there
 		tx.OnCommit(func() { r.spool.bell.ringAt(due) })
+		if err := r.schedule(tx, now); err != nil {
+			return err
+		}
 	} else {
 		tx.OnCommit(r.spool.bell.ring)
 	}

@@ -106,6 +106,17 @@ UPDATE recipient SET state = 0 WHERE state = 1;
 ALTER TABLE recipient DROP COLUMN epoch;
 DELETE FROM destination;
 INSERT INTO destination SELECT destination, priority, min(due) FROM recipient WHERE state = 0 GROUP BY destination, priority;
+`, `
+-- what accounts submitted for later; a row whose time has come means nothing any more
+CREATE TABLE scheduled(
+	seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+	account TEXT NOT NULL,
+	message INTEGER NOT NULL UNIQUE,
+	until   INTEGER NOT NULL
+);
+CREATE INDEX scheduled_account ON scheduled(account, seq);
+CREATE INDEX scheduled_until ON scheduled(until);
+INSERT INTO meta VALUES('scheduled_since', CAST(strftime('%s') AS INTEGER)); -- seconds since 1970
 `}
 
 // query is a cached statement with its parameters bound in order. Errors wait for run or done.

@@ -57,6 +57,11 @@ type Spool interface {
 	List(ctx context.Context, f Filter) iter.Seq2[Entry, error]
 	// Change applies an operator's verb to every recipient that matches and is not leased, and tells how many changed.
 	Change(ctx context.Context, f Filter, c Change) (int, error)
+	// Scheduled is what an account submitted for later (its envelopes' NotBefore) and nothing of which was tried.
+	Scheduled(ctx context.Context, account mail.AccountID) (Schedule, error)
+	// Cancel drops such a message for all its recipients, without a notice. ErrNotFound: the account has none, or it is too late.
+	Cancel(ctx context.Context, account mail.AccountID, id mail.ID) error
+
 	// Trace yields the stories that match, newest first, of messages in the queue and of those that left it within Options.KeepHistory.
 	Trace(ctx context.Context, q Query) iter.Seq2[Story, error]
 	// Stats counts recipients by state and destination, at most limit destinations, the fullest first.

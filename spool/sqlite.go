@@ -41,7 +41,9 @@ type Options struct {
 	KeepHistory time.Duration // how long the story of a message is told after it left; 0: 14 days
 	KeepOnce    time.Duration // how long a message's Envelope.Once is remembered; 0: 24 hours
 	MaxHistory  int           // rows of stories, one for each settle, whatever KeepHistory says; 0: a million
-	Log         *slog.Logger  // nil: none
+	// Rescheduled is called after what is scheduled for an account changed, but not when a time came. nil: nobody wants to know.
+	Rescheduled func(mail.AccountID)
+	Log         *slog.Logger // nil: none
 }
 
 // SQLite is a Spool in one SQLite database.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"posthouse/mail"
+	"posthouse/mail/mailtest"
 	"posthouse/spool"
 )
 
@@ -183,5 +184,61 @@ func stories(h *house) {
 	time.Sleep(15 * 24 * time.Hour)
 	for _, err := range h.Trace(context.WithoutCancel(h.Context()), spool.Query{ID: id}) {
 		h.wants(err, spool.ErrNotFound)
+	}
+}
+
+// scheduled: an account sees what it submitted for later, and may take it back until its time has come.
+func scheduled(h *house) {
+	later := func(account mail.AccountID, body string) mail.ID {
+		h.Helper()
+		id, err := h.commit(body, "a@one.test", func(e *mail.Envelope) {
+			e.Origin.Account, e.NotBefore = account, time.Now().Add(time.Hour)
+			e.To = append(e.To, mail.Recipient{Address: mailtest.Address("b@two.test")})
+		})
+		h.check(err)
+		return id
+	}
+	shows := func(account mail.AccountID, want ...mail.ID) []spool.Scheduled {
+		h.Helper()
+		schedule, err := h.Scheduled(h.Context(), account)
+		h.check(err)
+		all := schedule.Messages
+		var got []mail.ID
+		for i, m := range all {
+			got = append(got, m.ID)
+			if len(m.Recipients) != 2 || m.Size == 0 || m.N >= schedule.Next || schedule.Since.IsZero() || i > 0 && m.N <= all[i-1].N {
+				h.Errorf("%+v", m)
+			}
+		}
+		if !slices.Equal(got, want) {
+			h.Errorf("%v, want %v", got, want)
+		}
+		return all
+	}
+	h.put("body", "a@one.test")
+	first, second, other := later("alice", "first"), later("alice", strings.Repeat("x", spoolLarge)), later("bob", "other")
+	n := shows("alice", first, second)
+	shows("bob", other)
+	shows("carol")
+	shows("")
+	h.reopen()
+	h.wants(h.Cancel(h.Context(), "bob", first), spool.ErrNotFound)
+	h.check(h.Cancel(h.Context(), "alice", second))
+	h.wants(h.Cancel(h.Context(), "alice", second), spool.ErrNotFound)
+	_, err := h.Show(h.Context(), second)
+	h.wants(err, spool.ErrNotFound)
+	shows("alice", first)
+	if third := later("alice", "third"); shows("alice", first, third)[1].N <= n[1].N {
+		h.Error("a number was given again")
+	}
+	h.change(1, spool.Filter{ID: first, To: "a@one.test"}, spool.Hold)
+	h.check(h.Cancel(h.Context(), "alice", first)) // nobody has got it yet
+	h.change(2, spool.Filter{ID: other}, spool.RetryNow)
+	shows("bob")
+	h.wants(h.Cancel(h.Context(), "bob", other), spool.ErrNotFound)
+	time.Sleep(2 * time.Hour)
+	shows("alice")
+	if jobs := h.take(5, spool.Want{}); len(jobs) != 5 { // the first letter, bob's to two and alice's third to two
+		h.Errorf("%d jobs", len(jobs))
 	}
 }

@@ -42,6 +42,7 @@ func Run(t *testing.T, open Opener) {
 		{"TakeOfDestination", takeOfDestination},
 		{"GreaterPriorityFirst", greaterPriorityFirst},
 		{"NotBefore", notBefore},
+		{"Scheduled", scheduled},
 		{"OwnCopy", ownCopy},
 		{"Once", once},
 		{"OnceAtTheSameTime", onceAtTheSameTime},
