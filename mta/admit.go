@@ -69,5 +69,6 @@ func (s *session) commit(ctx context.Context, d *incoming) (mail.ID, error) {
 		return 0, err
 	}
 	s.keepCopy(d)
+	s.holdForUndo(env)
 	return d.draft.Commit(ctx)
 }

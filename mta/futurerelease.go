@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"posthouse/mail"
 	"posthouse/mail/smtp"
 )
 
@@ -40,4 +41,13 @@ func hold(_ *session, m *smtp.Mail, t *transaction) smtp.Reply {
 	}
 	t.env.NotBefore, t.env.Hold = until, asked
 	return smtp.Reply{}
+}
+
+// holdForUndo lets a message of our user's wait for a moment, unless that would make it late (RFC 2852).
+func (s *session) holdForUndo(env *mail.Envelope) {
+	window := s.server.opts.UndoWindow
+	until := env.Received.Add(window)
+	if window > 0 && s.account.ID != "" && s.server.traits.submission && env.NotBefore.Before(until) && (env.By == nil || env.By.Time.After(until)) {
+		env.NotBefore = until
+	}
 }

@@ -83,6 +83,8 @@ type Options struct {
 	QueuesFor []netip.Prefix
 	// ShowClients puts the name and the address of our users' clients into the Received field. They are in the log in any case.
 	ShowClients bool
+	// UndoWindow is how long what our users submit waits before it goes, so that they can take it back. 0: not at all.
+	UndoWindow time.Duration
 	// DSN offers RFC 3461. Only where what is delivered or relayed is also reported as asked.
 	DSN    bool
 	Limits Limits

@@ -165,6 +165,7 @@ var settings = map[string]func(t testing.TB, o *Options, value string){
 		o.Auth = sasl.New(sasl.Options{Directory: o.Directory, Tokens: oidc.New(oidc.Options{Issuer: v, Audience: "mail"})})
 	},
 	"dsn":           func(_ testing.TB, o *Options, _ string) { o.DSN = true },
+	"undo-window":   func(_ testing.TB, o *Options, _ string) { o.UndoWindow = 10 * time.Minute },
 	"show-clients":  func(_ testing.TB, o *Options, _ string) { o.ShowClients = true },
 	"monitor-dmarc": func(_ testing.TB, o *Options, _ string) { o.MonitorDMARC = true },
 	"relay-from":    func(_ testing.TB, o *Options, v string) { o.RelayFrom = append(o.RelayFrom, netip.MustParsePrefix(v)) },

@@ -46,6 +46,7 @@ type settings struct {
 	delivery   config.Delivery
 	limits     config.Limits
 	mailbox    config.Mailbox
+	submission config.Submission
 	admission  admission
 	auth       config.Auth
 	users      *x509.CertPool // who vouches for the certificates of users; nil: nobody does
@@ -235,7 +236,7 @@ func (h *house) disconnect(id mail.AccountID) {
 // mtaOptions are those of every listener that takes mail.
 func (h *house) mtaOptions(kind mta.Kind, l config.Listener) mta.Options {
 	return mta.Options{
-		Kind: kind, Hostname: h.hostname, Spool: h.spool, Directory: h.directory, Auth: h.authority, Resolver: h.resolver, Signer: h.keys.signer,
+		Kind: kind, Hostname: h.hostname, Spool: h.spool, Directory: h.directory, Auth: h.authority, Resolver: h.resolver, Signer: h.keys.signer, UndoWindow: h.submission.UndoWindow,
 		Postmaster: h.postmaster, TLS: h.doorTLS(l.Protocol), AllowPlaintextAuth: l.AllowPlaintextAuth, ShowClients: l.ShowClients, RelayFrom: l.RelayFrom,
 		XClientFrom: l.XClientFrom, Queues: l.ETRNDomains, QueuesFor: l.ETRNFrom, Lacks: h.mover.Lacks, DSN: true,
 		Admission: h.admission.stages, MonitorDMARC: h.admission.monitor, Clients: h.clients, Tarpit: h.admission.tarpit,

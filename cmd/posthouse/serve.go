@@ -82,7 +82,7 @@ func (h *house) reloadOnHangup() (stop func()) {
 
 // fromConfig gives a configuration its meaning. Its errors say file, line and fix, as the configuration's own do.
 func fromConfig(ctx context.Context, c *config.Config, log *slog.Logger) (settings, error) {
-	s := settings{dir: c.DataDir, listeners: c.Listeners, delivery: c.Delivery, limits: c.Limits, mailbox: c.Mailbox, auth: c.Auth, log: log}
+	s := settings{dir: c.DataDir, listeners: c.Listeners, delivery: c.Delivery, limits: c.Limits, mailbox: c.Mailbox, submission: c.Submission, auth: c.Auth, log: log}
 	var errs []error
 	address := func(key, text string) (a mail.Address) {
 		if text == "" {

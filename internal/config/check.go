@@ -77,6 +77,9 @@ func (p *parser) config(d document) *Config {
 	c.Delivery = p.delivery(d.Delivery)
 	c.Limits = p.limits(d.Limits)
 	c.Mailbox = p.mailbox(d.Mailbox)
+	if d.Submission.UndoWindow != "off" {
+		c.Submission.UndoWindow = p.duration("submission.undo_window", d.Submission.UndoWindow)
+	}
 	c.Auth = p.auth(d.Auth)
 	c.Admission = p.admission(d.Admission)
 	return c

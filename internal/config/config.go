@@ -34,6 +34,7 @@ type Config struct {
 	Delivery   Delivery
 	Limits     Limits
 	Mailbox    Mailbox
+	Submission Submission
 	Admission  Admission
 	Auth       Auth
 	File       *File // where it came from, for further complaints
@@ -102,6 +103,11 @@ type Limits struct {
 	Recipients  int
 	// What an account may send in a day; 0: any number.
 	MessagesPerDay, RecipientsPerDay, NewRecipientsPerDay int
+}
+
+// Submission says what becomes of what our users send.
+type Submission struct {
+	UndoWindow time.Duration // how long it waits before it goes; 0: not at all
 }
 
 // Mailbox says how mailboxes are kept.
@@ -188,6 +194,7 @@ type document struct {
 	Delivery   docDelivery   `toml:"delivery"`
 	Limits     docLimits     `toml:"limits"`
 	Mailbox    docMailbox    `toml:"mailbox"`
+	Submission docSubmission `toml:"submission"`
 	Admission  docAdmission  `toml:"admission"`
 	Auth       docAuth       `toml:"auth"`
 }
@@ -251,6 +258,10 @@ type docLimits struct {
 	NewRecipientsPerDay int    `toml:"new_recipients_per_day"`
 }
 
+type docSubmission struct {
+	UndoWindow string `toml:"undo_window"`
+}
+
 type docMailbox struct {
 	KeepExpunged string `toml:"keep_expunged"`
 	KeepAtMost   string `toml:"keep_at_most"`
@@ -259,12 +270,13 @@ type docMailbox struct {
 // defaults are right for most; the listeners are those of a mail server on all addresses.
 func defaults() document {
 	return document{
-		DataDir:   "/var/lib/posthouse",
-		TLS:       docTLS{Mode: "acme"},
-		Delivery:  docDelivery{Port: 25, Retry: []string{"5m", "15m", "30m", "1h", "2h", "4h", "8h"}, GiveUpAfter: "120h", WarnAfter: "4h", SuppressFor: "336h"},
-		Limits:    docLimits{MessageSize: "50MB", Recipients: 1000, MessagesPerDay: 2000, RecipientsPerDay: 10_000, NewRecipientsPerDay: 2000},
-		Mailbox:   docMailbox{KeepExpunged: "168h", KeepAtMost: "1GB"},
-		Admission: defaultAdmission(),
+		DataDir:    "/var/lib/posthouse",
+		TLS:        docTLS{Mode: "acme"},
+		Delivery:   docDelivery{Port: 25, Retry: []string{"5m", "15m", "30m", "1h", "2h", "4h", "8h"}, GiveUpAfter: "120h", WarnAfter: "4h", SuppressFor: "336h"},
+		Limits:     docLimits{MessageSize: "50MB", Recipients: 1000, MessagesPerDay: 2000, RecipientsPerDay: 10_000, NewRecipientsPerDay: 2000},
+		Submission: docSubmission{UndoWindow: "off"},
+		Mailbox:    docMailbox{KeepExpunged: "168h", KeepAtMost: "1GB"},
+		Admission:  defaultAdmission(),
 	}
 }
 
