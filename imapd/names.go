@@ -44,6 +44,13 @@ func (s *session) names(ctx context.Context, patterns []string) ([]*listed, erro
 	if err := s.foreignPlaces(ctx, patterns, all.add); err != nil {
 		return nil, err
 	}
+	if extra := s.server.opts.Extra; extra != nil && all[extra.Name] == nil && matchAny(patterns, extra.Name) {
+		at, _, err := s.extraPlace(ctx, extra.Name)
+		if err != nil {
+			return nil, err
+		}
+		all.add(at)
+	}
 	for _, name := range subscriptions {
 		all.at(name).subscribed = true
 	}

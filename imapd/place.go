@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -33,8 +34,13 @@ func (s *session) place(ctx context.Context, raw string, to needs) (place, error
 // namespaces.
 func (s *session) placeOf(ctx context.Context, name string, to needs) (place, error) {
 	box, err := s.account.Box(ctx, name)
-	if f, foreign := parseForeign(name); foreign && errors.Is(err, mailbox.ErrNoBox) {
-		return s.foreignPlace(ctx, f, name, to)
+	if errors.Is(err, mailbox.ErrNoBox) {
+		if f, foreign := parseForeign(name); foreign {
+			return s.foreignPlace(ctx, f, name, to)
+		}
+		if at, is, err := s.extraPlace(ctx, name); is {
+			return at, cmp.Or(err, to.check(at.rights))
+		}
 	}
 	return place{Box: box, account: s.account, owner: s.who.ID, quota: s.who.Quota, rights: mailbox.AllRights, asked: name}, err
 }
@@ -89,6 +95,9 @@ type nest struct {
 // nest takes the right to create, of the nearest mailbox above: RFC 4314 §4 CREATE. Whoever lacks it is not told whether there is one.
 func (s *session) nest(ctx context.Context, name string) (nest, error) {
 	parsed, foreign := parseForeign(name)
+	if extra := s.server.opts.Extra; extra != nil && name == extra.Name {
+		return nest{}, mailbox.ErrBoxExists
+	}
 	if !foreign {
 		return nest{account: s.account, owner: s.who.ID, name: name}, nil
 	}

@@ -118,6 +118,7 @@ var replies = []struct {
 	{mailbox.ErrSpecialUse, no("USEATTR", "Another mailbox has that use"), false},
 	{mailbox.ErrNoBlob, errGone, false},
 	{mailbox.ErrGrantee, errServerBug, true},
+	{mailbox.ErrReadOnly, no("NOPERM", "The mailbox cannot be changed like that"), false},
 	{mailbox.ErrOverQuota, no("OVERQUOTA", "Over quota"), false},
 	{mailbox.ErrLimit, no("LIMIT", "Too many mailboxes, keywords or messages"), false},
 	{mailbox.ErrFull, no("UNAVAILABLE", "No space left; try again later"), true},

@@ -18,6 +18,7 @@ type Options struct {
 	Store    mailbox.Store
 	Auth     *sasl.Authenticator // lets accounts in; shared with the other fronts of a house
 	Sharing  sharing             // who shares mailboxes with whom: a directory.Directory. Nil: nobody does
+	Extra    *Extra              // nil: none
 	// TLS is offered by STARTTLS. Nil: it is not. Listeners of implicit TLS bring their own.
 	TLS *tls.Config
 	// AllowPlaintextAuth takes passwords without TLS: on loopback, for development.

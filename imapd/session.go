@@ -37,6 +37,7 @@ type session struct {
 	who     directory.Account
 	account mailbox.Account // nil before authentication
 	view    *view           // nil unless a mailbox is selected
+	extra   mailbox.Account // kept elsewhere; nil: it is not open
 	foreign map[mail.AccountID]*foreign
 
 	failedLogins int
@@ -114,7 +115,7 @@ func (s *session) close() {
 	s.view = nil
 	s.closeForeign()
 	if s.account != nil {
-		if err := s.account.Close(); err != nil {
+		if err := errors.Join(s.closeExtra(), s.account.Close()); err != nil {
 			s.log.Warn("closing the account", "err", err)
 		}
 	}
@@ -355,7 +356,7 @@ func (s *session) logIn(ctx context.Context, who directory.Account) error {
 // logOut ends what logIn began; the connection goes on.
 func (s *session) logOut() {
 	s.server.hub.LeaveUser(s.link)
-	if err := s.account.Close(); err != nil {
+	if err := errors.Join(s.closeExtra(), s.account.Close()); err != nil {
 		s.log.Warn("closing the account", "err", err)
 	}
 	s.who, s.account, s.log, s.table = directory.Account{}, nil, s.anyone, s.server.table

@@ -32,6 +32,7 @@ var (
 	ErrSpecialUse  = errors.New("mailbox: another mailbox has that special use")
 	ErrNoBlob      = errors.New("mailbox: no such message content")
 	ErrGrantee     = errors.New("mailbox: nobody who can be granted rights")
+	ErrReadOnly    = errors.New("mailbox: nothing can be changed there like that")
 	ErrOverQuota   = errors.New("mailbox: over quota")
 	ErrLimit       = errors.New("mailbox: too many boxes, keywords or messages")
 	ErrFull        = errors.New("mailbox: no space left")  // nothing was changed; try again later

@@ -86,6 +86,7 @@ var replies = []struct {
 	{mailbox.ErrHasChildren, errServerBug, true},
 	{mailbox.ErrSpecialUse, errServerBug, true},
 	{mailbox.ErrGrantee, errServerBug, true},
+	{mailbox.ErrReadOnly, errServerBug, true},
 	{mailbox.ErrOverQuota, errServerBug, true},
 	{mailbox.ErrLimit, errServerBug, true},
 

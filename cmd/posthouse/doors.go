@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"posthouse/delivery/scheduled"
 	"posthouse/httpd/admin"
 	"posthouse/httpd/health"
 	"posthouse/imapd"
@@ -122,6 +123,7 @@ func (h *house) newIMAP(l config.Listener) lineServer {
 	return imapd.NewServer(imapd.Options{
 		Hostname: h.hostname, Store: h.store, Auth: h.authority, Sharing: h.directory, TLS: h.doorTLS(l.Protocol), AllowPlaintextAuth: l.AllowPlaintextAuth,
 		Limits: imapd.Limits{MessageSize: h.limits.MessageSize}, Log: h.log, Observe: h.observe("imap"),
+		Extra: &imapd.Extra{Name: scheduled.Name, Rights: scheduled.Rights, Open: h.scheduled.Account},
 	})
 }
 

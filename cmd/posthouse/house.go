@@ -16,6 +16,7 @@ import (
 	"posthouse/crypto/certs"
 	"posthouse/crypto/password"
 	"posthouse/delivery"
+	"posthouse/delivery/scheduled"
 	"posthouse/directory"
 	"posthouse/directory/sasl"
 	"posthouse/httpd/metrics"
@@ -60,6 +61,7 @@ type house struct {
 	directory *directory.SQLite
 	store     *mailbox.SQLite
 	spool     *spool.SQLite
+	scheduled *scheduled.Store
 	keys      *dkimKeys
 	mover     *delivery.Mover
 	clients   *mta.Clients
@@ -166,11 +168,15 @@ func (h *house) openSpool() (err error) {
 	if err := finishRepair(h.dir); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	h.spool, err = spool.OpenSQLite(spool.Options{Dir: filepath.Join(h.dir, "spool"), Destination: h.mover.Destination, Log: h.log})
+	h.spool, err = spool.OpenSQLite(spool.Options{
+		Dir: filepath.Join(h.dir, "spool"), Destination: h.mover.Destination, Log: h.log,
+		Rescheduled: func(id mail.AccountID) { h.scheduled.Changed(id) },
+	})
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
 	h.onClose(h.spool.Close)
+	h.scheduled = scheduled.NewStore(h.spool)
 	return nil
 }
 
