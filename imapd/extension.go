@@ -23,6 +23,7 @@ type extension struct {
 	returns  []searchOption
 	status   []statusItem
 	selects  []selectParam
+	selected func([]byte, *view) []byte // appends what SELECT tells beside; nil: nothing
 	stores   []storeModifier
 	lists    []listOption
 	creates  []createParam
@@ -65,6 +66,7 @@ func extensions(l *Limits) []extension {
 		multiAppend(),
 		catenate(),
 		urlPartial(),
+		urlAuth(),
 		replace(),
 		partialResults(),
 		utf8Accept(),

@@ -58,6 +58,7 @@ const (
 	maxAppends       = 10_000        // messages of one APPEND
 	maxCatParts      = 1000          // parts that a message of one is put together of: RFC 4469
 	maxURL           = 4 << 10       // octets of a URL: RFC 4469, RFC 4467
+	maxURLs          = 100           // of one GENURLAUTH or URLFETCH
 	maxEntries       = 100           // of one GETMETADATA or SETMETADATA
 	maxPatterns      = 100           // of one LIST
 	maxFieldNames    = 200           // of one HEADER.FIELDS

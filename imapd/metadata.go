@@ -69,7 +69,12 @@ func (s *session) annotated(ctx context.Context, raw string) (place, error) {
 	return s.place(ctx, raw, toAnnotate)
 }
 
-// entry decodes the name of an entry: RFC 5464 §3.2.
+// isEntry tells names of entries that clients may know, or levels above them: RFC 5464 §3.2. The server's own have others.
+func isEntry(name string) bool {
+	return strings.HasPrefix(name, "/private/") || strings.HasPrefix(name, "/shared/") || name == "/private" || name == "/shared"
+}
+
+// entry decodes the name of an entry.
 func (p *parser) entry(entries *[]string) bool {
 	var name string
 	if !p.AString(&name) {
@@ -79,7 +84,7 @@ func (p *parser) entry(entries *[]string) bool {
 		return p.Refuse(errTooMany)
 	}
 	name = strings.ToLower(name)
-	if !strings.HasPrefix(name, "/private/") && !strings.HasPrefix(name, "/shared/") && name != "/private" && name != "/shared" {
+	if !isEntry(name) {
 		return p.Refuse(errEntry)
 	}
 	*entries = append(*entries, name)
@@ -290,7 +295,8 @@ func (s *session) tellAnnotated(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(list) == 0 { // they are not for this user
+		list = slices.DeleteFunc(list, func(a mailbox.Annotation) bool { return !isEntry(a.Entry) })
+		if len(list) == 0 { // they are not for this user, or for none
 			continue
 		}
 		b := s.dialect.appendAnnotatedName(append(s.out.Available(), "* METADATA "...), names[id])

@@ -95,6 +95,8 @@ var (
 	errQuotaRoot      = no("NONEXISTENT", "There is no such quota root")
 	errEntry          = bad("Entries begin with /private/ or /shared/")
 	errManyEntries    = no("METADATA TOOMANY", "Too many entries")
+	errUnsignable     = bad("Not a URL that can be signed")
+	errURLMechanism   = bad("Unknown URL authorization mechanism")
 	errLongValue      = no("METADATA MAXSIZE "+strconv.Itoa(mailbox.MaxAnnotation), "The value is too long")
 	errDone           = bad("Expected DONE")
 	errItem           = bad("Unknown data item")

@@ -56,7 +56,15 @@ func (c *selectCommand) run(ctx context.Context, s *session) (reply, error) {
 	s.view.readOnly, s.view.owner, s.view.prefix = c.readOnly, at.owner, at.prefix
 	s.view.rights, s.view.toldRights = at.rights, at.rights
 	s.client.modSeqs = s.client.modSeqs || c.modSeqs
-	err = s.write(func(b []byte) []byte { return s.dialect.appendSelected(b, s.view, at.asked) })
+	err = s.write(func(b []byte) []byte {
+		b = s.dialect.appendSelected(b, s.view, at.asked)
+		for _, e := range s.table.extensions {
+			if e.selected != nil {
+				b = e.selected(b, s.view)
+			}
+		}
+		return b
+	})
 	if err == nil && c.resync != nil {
 		err = c.resync.run(ctx, s)
 	}
