@@ -19,9 +19,9 @@ func sorting() extension {
 		name: "SORT", rfc: "RFC 5256",
 		commands: both(command{name: "SORT", rfc: "RFC 5256 §3", in: selected, seqs: byNumbers}, parseSort),
 		sorts: []sortKey{
-			bySort("ARRIVAL", func(a, b *sorted) int { return cmp.Compare(a.message.Internal, b.message.Internal) }),
-			bySort("DATE", func(a, b *sorted) int { return cmp.Compare(a.sent(), b.sent()) }),
-			bySort("SIZE", func(a, b *sorted) int { return cmp.Compare(a.message.Size, b.message.Size) }),
+			byNumber("ARRIVAL", func(m *sorted) int64 { return m.message.Internal }),
+			byNumber("DATE", (*sorted).sent),
+			byNumber("SIZE", func(m *sorted) int64 { return m.message.Size }),
 			byText("SUBJECT", func(k *mime.Keys) string { return k.Subject }),
 			byText("FROM", func(k *mime.Keys) string { return k.From }),
 			byText("TO", func(k *mime.Keys) string { return k.To }),
@@ -48,7 +48,8 @@ func eSort() extension { return extension{name: "ESORT", rfc: "RFC 5267", needs:
 type sortKey struct {
 	name    string
 	compare func(a, b *sorted) int
-	fuzzy   bool // it goes with the search key FUZZY only
+	rank    func(*sorted) uint64 // in the order of compare, as far as it goes: what is equal in it is compared. nil: it says nothing
+	fuzzy   bool                 // it goes with the search key FUZZY only
 }
 
 func (k sortKey) label() string { return k.name }
@@ -57,8 +58,24 @@ func bySort(name string, compare func(a, b *sorted) int) sortKey {
 	return sortKey{name: name, compare: compare}
 }
 
+func byNumber(name string, number func(*sorted) int64) sortKey {
+	k := bySort(name, func(a, b *sorted) int { return cmp.Compare(number(a), number(b)) })
+	k.rank = func(m *sorted) uint64 { return uint64(number(m)) ^ 1<<63 } // the negative ones come first
+	return k
+}
+
 func byText(name string, text func(*mime.Keys) string) sortKey {
-	return bySort(name, func(a, b *sorted) int { return strings.Compare(text(a.keys), text(b.keys)) })
+	k := bySort(name, func(a, b *sorted) int { return strings.Compare(text(a.keys), text(b.keys)) })
+	k.rank = func(m *sorted) (r uint64) { // its first eight octets
+		t := text(m.keys)
+		for i := range 8 {
+			if r <<= 8; i < len(t) {
+				r |= uint64(t[i])
+			}
+		}
+		return r
+	}
+	return k
 }
 
 // sorted is a message among those that are put in order.
@@ -66,7 +83,8 @@ type sorted struct {
 	pos       int
 	message   *mailbox.Message
 	keys      *mime.Keys
-	relevancy int // RFC 6203 §4; 0: not asked for
+	rank      uint64 // by the first criterion, so that few texts are looked at; 0 of all: they are
+	relevancy int    // RFC 6203 §4; 0: not asked for
 }
 
 // sent is the sent date, or else the internal one: RFC 5256 §2.2.
@@ -82,7 +100,8 @@ type sortCommand struct {
 	by      numbering
 	order   []func(a, b *sorted) int
 	reverse []bool
-	fuzzy   bool // by relevancy
+	rank    func(*sorted) uint64 // of the first criterion
+	fuzzy   bool                 // by relevancy
 }
 
 func parseSort(p *parser, by numbering) (runner, error) {
@@ -113,6 +132,9 @@ func (p *parser) sortCriterion(c *sortCommand) bool {
 		return p.Refuse(errTooMany)
 	}
 	c.fuzzy = c.fuzzy || key.fuzzy
+	if c.order == nil {
+		c.rank = key.rank
+	}
 	c.order, c.reverse = append(c.order, key.compare), append(c.reverse, reverse)
 	return true
 }
@@ -129,9 +151,15 @@ func (c *sortCommand) run(ctx context.Context, s *session) (reply, error) {
 	if c.fuzzy {
 		c.search.program.setRelevancy(messages)
 	}
-	slices.SortFunc(messages, c.compare)
-	order := make(selection, len(messages))
-	for i, m := range messages {
+	ranked := make([]*sorted, len(messages))
+	for i := range messages {
+		if ranked[i] = &messages[i]; c.rank != nil {
+			messages[i].rank = c.rank(ranked[i])
+		}
+	}
+	slices.SortFunc(ranked, c.compare)
+	order := make(selection, len(ranked))
+	for i, m := range ranked {
 		order[i] = span{m.pos, m.pos + 1}
 	}
 	c.search.save(s, c.search.saved(order))
@@ -142,9 +170,12 @@ func (c *sortCommand) run(ctx context.Context, s *session) (reply, error) {
 }
 
 // compare puts two messages in order; the last criterion is always the one's place in the mailbox.
-func (c *sortCommand) compare(a, b sorted) int {
+func (c *sortCommand) compare(a, b *sorted) int {
+	if a.rank != b.rank {
+		return cmp.Compare(a.rank, b.rank) * c.direction()
+	}
 	for i, compare := range c.order {
-		if n := compare(&a, &b); n != 0 {
+		if n := compare(a, b); n != 0 {
 			if c.reverse[i] {
 				return -n
 			}
@@ -152,6 +183,14 @@ func (c *sortCommand) compare(a, b sorted) int {
 		}
 	}
 	return cmp.Compare(a.pos, b.pos)
+}
+
+// direction is that of the first criterion.
+func (c *sortCommand) direction() int {
+	if c.reverse[0] {
+		return -1
+	}
+	return 1
 }
 
 // write is the response of RFC 5256 §4.
@@ -180,9 +219,10 @@ func (v *view) withKeys(ctx context.Context, sel selection) ([]sorted, error) {
 		if err != nil {
 			return nil, err
 		}
-		m := sorted{pos: k.pos, message: k.message, keys: &mime.Keys{Sent: mime.NoDate}}
+		m := sorted{pos: k.pos, message: k.message}
 		switch {
 		case k.Facts == nil:
+			m.keys = &mime.Keys{Sent: mime.NoDate}
 		case k.Keys != nil:
 			m.keys = k.Keys
 		default:

@@ -30,10 +30,14 @@ func (g *program) suspecting(text string, m matcher) matcher {
 	}
 }
 
-// suspectingField is suspecting for a text in a field of that name: the message has the name too, which says something unless all have it.
+// suspectingField is suspecting for a text in a field of that name: the message has the name too, which says something. Fields whose
+// texts are kept beside the messages are not asked for: they are looked through in less time.
 func (g *program) suspectingField(name, text string, m matcher) matcher {
+	if mime.HasText(name) {
+		return m
+	}
 	m = g.suspecting(text, m)
-	if mime.HasText(name) || strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) { // the latter is compared otherwise
+	if strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) { // it is compared otherwise
 		return m
 	}
 	return g.suspecting(name+": ", m)

@@ -53,6 +53,7 @@ type SQLite struct {
 	opened atomic.Int64 // len(open)
 	staged atomic.Int64 // octets of staged content in memory
 	cache  slabCache
+	rows   rowCache
 	codec  codec
 	behind indexQueue
 	// changes counts the commits of all accounts.
@@ -131,6 +132,7 @@ func OpenSQLite(o Options) (*SQLite, error) {
 	}
 	s := &SQLite{opts: o, accounts: make(map[mail.AccountID]*account), open: make(map[*account]struct{}), done: make(chan struct{})}
 	s.cache.init(o.CacheSize)
+	s.rows = newRowCache()
 	var err error
 	if s.codec, err = newCodec(); err != nil {
 		return nil, err
@@ -209,6 +211,7 @@ func (a *account) release() {
 func (s *SQLite) forget(a *account) {
 	delete(s.accounts, a.id)
 	s.cache.forget(a)
+	s.rows.forget(a)
 	a.mu.Lock()
 	for id := range a.staged {
 		a.unstage(id)

@@ -40,6 +40,9 @@ const inSearch = WantKeys | WantTexts
 
 // Facts is Account.
 func (a *account) Facts(ctx context.Context, want FactSet, blobs iter.Seq[BlobID]) iter.Seq2[*Facts, error] {
+	if want != 0 && want&^inSearch == 0 {
+		return a.rowFacts(ctx, want, blobs)
+	}
 	return func(yield func(*Facts, error) bool) {
 		r := factReader{account: a, want: want, batch: firstBatch}
 		for id := range blobs {

@@ -63,6 +63,14 @@ func (t *Texts) Contain(name, text string) bool {
 	return i >= 0 && t.present&(1<<i) != 0 && strings.Contains(t.text[i], text)
 }
 
+// Len is how many octets they have.
+func (t *Texts) Len() (n int) {
+	for _, text := range t.text {
+		n += len(text)
+	}
+	return n
+}
+
 // TextsOf are those of a header; false: they are too long.
 func TextsOf(header []byte) (t Texts, ok bool) {
 	var all [len(textFields)][]byte
