@@ -67,6 +67,8 @@ type Directory interface {
 	SetDisabled(ctx context.Context, login mail.Address, at time.Time) error
 	// SetSentCopies says who files copies of what the account sends. ErrNoAccount.
 	SetSentCopies(ctx context.Context, login mail.Address, by SentCopies) error
+	// SetRole says what an account may do beside reading and sending its mail. ErrNoAccount.
+	SetRole(ctx context.Context, login mail.Address, r Role) error
 	// SetQuota says how much an account may hold. ErrNoAccount.
 	SetQuota(ctx context.Context, login mail.Address, q Quota) error
 	// SetWithout says which extensions of IMAP the account's clients are not offered. ErrNoAccount.
@@ -158,6 +160,7 @@ type Account struct {
 	// SentCopies says who files a copy of what the account sends in its Sent box.
 	SentCopies SentCopies `json:"sent_copies,omitempty"`
 	Quota      Quota      `json:"quota,omitzero"`
+	Role       Role       `json:"role,omitempty"`
 	// Without are the extensions of IMAP that its clients are not offered, divided by spaces: they have bugs.
 	Without string `json:"without,omitempty"`
 	// Shared is an account that nobody logs in to: others use its boxes.
@@ -179,6 +182,15 @@ type SentCopies uint8
 const (
 	SentByClient SentCopies = iota
 	SentByServer            // and what a client files itself becomes the same message
+)
+
+// Role is what an account may do beside reading and sending its mail.
+type Role uint8
+
+// The zero value may do nothing else.
+const (
+	User          Role = iota
+	Administrator      // sets quotas, over IMAP
 )
 
 // Alias is an address of ours that stands for another, of ours or elsewhere.

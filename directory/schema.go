@@ -90,6 +90,7 @@ ALTER TABLE account ADD COLUMN quota_messages INTEGER NOT NULL DEFAULT 0;
 const format5 = `
 ALTER TABLE account ADD COLUMN without TEXT NOT NULL DEFAULT ''; -- extensions of IMAP, divided by spaces
 ALTER TABLE account ADD COLUMN shared INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE account ADD COLUMN role INTEGER NOT NULL DEFAULT 0;  -- Role
 CREATE TABLE share (
   owner   TEXT NOT NULL,                -- account.id
   with_id TEXT NOT NULL,                -- the same, or "anyone"

@@ -188,13 +188,13 @@ func (s *SQLite) Accounts(ctx context.Context) iter.Seq2[Account, error] {
 
 // accountColumns are what scanAccount reads; a query may ask for more, from column accountWidth on.
 const (
-	accountColumns = "id, login, created, disabled, sent_copies, quota_octets, quota_messages, without, shared"
-	accountWidth   = 9
+	accountColumns = "id, login, created, disabled, sent_copies, quota_octets, quota_messages, without, shared, role"
+	accountWidth   = 10
 )
 
 func scanAccount(r *sqlite.Stmt) (Account, error) {
 	a := Account{ID: mail.AccountID(r.ColumnText(0)), Created: time.Unix(r.ColumnInt64(2), 0), SentCopies: SentCopies(r.ColumnInt(4)),
-		Quota: Quota{r.ColumnInt64(5), r.ColumnInt64(6)}, Without: r.ColumnText(7), Shared: r.ColumnBool(8)}
+		Quota: Quota{r.ColumnInt64(5), r.ColumnInt64(6)}, Without: r.ColumnText(7), Shared: r.ColumnBool(8), Role: Role(r.ColumnInt(9))}
 	if at := r.ColumnInt64(3); at != 0 {
 		a.Disabled = time.Unix(at, 0)
 	}
@@ -273,6 +273,11 @@ func (s *SQLite) SetDisabled(ctx context.Context, login mail.Address, at time.Ti
 // SetSentCopies is Directory.
 func (s *SQLite) SetSentCopies(ctx context.Context, login mail.Address, by SentCopies) error {
 	return s.updateAccount(ctx, login, "UPDATE account SET sent_copies=? WHERE login=?", int64(by))
+}
+
+// SetRole is Directory.
+func (s *SQLite) SetRole(ctx context.Context, login mail.Address, r Role) error {
+	return s.updateAccount(ctx, login, "UPDATE account SET role=? WHERE login=?", int64(r))
 }
 
 // SetQuota is Directory.

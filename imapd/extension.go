@@ -87,6 +87,7 @@ func extensions(l *Limits) []extension {
 		acl(),
 		listMyRights(),
 		quota(),
+		quotaSet(),
 		quotaStorage(),
 		quotaMessage(),
 	}

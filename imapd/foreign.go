@@ -9,8 +9,9 @@ import (
 	"posthouse/mailbox"
 )
 
-// sharing is who may have granted whom rights to mailboxes: directory.Directory.
+// sharing is who may have granted whom rights to mailboxes, and how much accounts may hold: directory.Directory.
 type sharing interface {
+	SetQuota(ctx context.Context, login mail.Address, q directory.Quota) error
 	Account(ctx context.Context, login mail.Address) (directory.Account, error)
 	AccountByID(ctx context.Context, id mail.AccountID) (directory.Account, error)
 	Share(ctx context.Context, owner, with mail.AccountID) error

@@ -96,6 +96,8 @@ func (everybody) Authenticate(_ context.Context, l directory.Login) (directory.A
 // neighbours are accounts named by the local parts of addresses: "o-x" shares with x.
 type neighbours struct{}
 
+func (neighbours) SetQuota(context.Context, mail.Address, directory.Quota) error { return nil }
+
 func (neighbours) Account(_ context.Context, login mail.Address) (directory.Account, error) {
 	return directory.Account{ID: mail.AccountID(login.Local()), Login: login}, nil
 }

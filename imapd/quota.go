@@ -3,7 +3,9 @@ package imapd
 import (
 	"context"
 	"errors"
+	"math"
 
+	"posthouse/directory"
 	"posthouse/imapd/wire"
 	"posthouse/mail"
 	"posthouse/mailbox"
@@ -19,6 +21,17 @@ func quota() extension {
 		},
 	}
 }
+
+// quotaSet is QUOTASET, for accounts that administer.
+func quotaSet() extension {
+	return extension{
+		name: "QUOTASET", rfc: "RFC 9208", needs: "QUOTA",
+		offered:  (*session).administers,
+		commands: []command{{name: "SETQUOTA", rfc: "RFC 9208 §4.1.3", in: loggedIn, parse: parseSetQuota}},
+	}
+}
+
+func (s *session) administers() bool { return s.who.Role == directory.Administrator }
 
 // quotaStorage and quotaMessage are the resources: RFC 9208 §5.
 func quotaStorage() extension {
@@ -61,6 +74,9 @@ func (s *session) quotaRoot(ctx context.Context, root string) (place, error) {
 	if err != nil {
 		return place{}, errQuotaRoot
 	}
+	if s.administers() {
+		return s.anyRoot(ctx, login.FoldLocal())
+	}
 	for _, namespace := range []string{otherUsers, sharedFolders} {
 		f, err := s.foreignAccount(ctx, foreignName{namespace, login.FoldLocal(), mailbox.Inbox})
 		if errors.Is(err, mailbox.ErrNoBox) {
@@ -80,6 +96,88 @@ func (s *session) quotaRoot(ctx context.Context, root string) (place, error) {
 		}
 	}
 	return place{}, errQuotaRoot
+}
+
+// anyRoot is the quota root of any account, for who administers.
+func (s *session) anyRoot(ctx context.Context, login mail.Address) (place, error) {
+	if s.server.opts.Sharing == nil {
+		return place{}, errQuotaRoot
+	}
+	owner, err := s.server.opts.Sharing.Account(ctx, login)
+	if errors.Is(err, directory.ErrNoAccount) {
+		return place{}, errQuotaRoot
+	}
+	if err != nil {
+		return place{}, err
+	}
+	if owner.ID == s.who.ID {
+		return place{account: s.account, quota: owner.Quota}, nil
+	}
+	f, err := s.openForeign(ctx, owner)
+	if err != nil {
+		return place{}, err
+	}
+	return place{account: f.mailbox, quota: owner.Quota}, nil
+}
+
+type setQuota struct {
+	root  string
+	quota directory.Quota
+}
+
+// parseSetQuota: what the list does not name has no limit.
+func parseSetQuota(p *parser) (runner, error) {
+	c := &setQuota{}
+	if !(p.SP() && p.AString(&c.root) && p.SP() && p.List(func() bool { return p.resource(&c.quota) }) && p.End()) {
+		return nil, p.Err()
+	}
+	return c, nil
+}
+
+// resource decodes a setquota-resource. There is no limit of nothing: that is disabling the account.
+func (p *parser) resource(q *directory.Quota) bool {
+	var name string
+	var limit int64
+	if !(p.Label(&name) && p.SP() && p.Number64(&limit)) {
+		return false
+	}
+	switch {
+	case limit == 0, limit > math.MaxInt64/quotaUnit:
+		return p.Refuse(errQuotaLimit)
+	case name == "STORAGE":
+		q.Octets = limit * quotaUnit
+	case name == "MESSAGE":
+		q.Messages = limit
+	default:
+		return p.Refuse(errResource)
+	}
+	return true
+}
+
+// run changes the quota of an account, or of the user's own. Sessions that are open take it up at their next login.
+func (c *setQuota) run(ctx context.Context, s *session) (reply, error) {
+	if !s.administers() {
+		return reply{}, errNoPerm
+	}
+	login := s.who.Login
+	if c.root != quotaRoot {
+		parsed, err := mail.ParseAddress(c.root)
+		if err != nil {
+			return reply{}, errQuotaRoot
+		}
+		login = parsed.FoldLocal()
+	}
+	at, err := s.anyRoot(ctx, login)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := s.server.opts.Sharing.SetQuota(ctx, login, c.quota); err != nil {
+		return reply{}, err
+	}
+	if at.quota = c.quota; login == s.who.Login {
+		s.who.Quota = c.quota
+	}
+	return reply{}, s.tellQuota(ctx, c.root, &at)
 }
 
 // parseGetQuotaRoot: a mailbox of the user's own need not be there.

@@ -92,6 +92,8 @@ var (
 	errNotFuzzy       = bad("RELEVANCY goes with the search key FUZZY")
 	errSortKey        = bad("Unknown sort criterion")
 	errAlgorithm      = bad("Unknown threading algorithm")
+	errQuotaLimit     = no("LIMIT", "Not a limit that can be set")
+	errResource       = no("CANNOT", "There is no such resource")
 	errQuotaRoot      = no("NONEXISTENT", "There is no such quota root")
 	errEntry          = bad("Entries begin with /private/ or /shared/")
 	errManyEntries    = no("METADATA TOOMANY", "Too many entries")

@@ -89,7 +89,7 @@ func furnish(d directory.Directory) error {
 	if err := d.AddDomain(ctx, directory.Domain{Name: "south.test"}); err != nil {
 		return err
 	}
-	for _, name := range []string{"bob", "dave", "carol", "gone", "full", "plain"} {
+	for _, name := range []string{"bob", "dave", "carol", "gone", "full", "plain", "chief"} {
 		login := mailtest.Address(name + "@south.test")
 		if _, err := d.AddAccount(ctx, login, "posthouse"); err != nil {
 			return err
@@ -101,6 +101,11 @@ func furnish(d directory.Directory) error {
 		}
 		if name == "plain" { // whose client has bugs
 			if err := d.SetWithout(ctx, login, "CONDSTORE", "SORT", "IMAP4rev2"); err != nil {
+				return err
+			}
+		}
+		if name == "chief" {
+			if err := d.SetRole(ctx, login, directory.Administrator); err != nil {
 				return err
 			}
 		}

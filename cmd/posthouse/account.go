@@ -27,6 +27,8 @@ func newAccount() *cobra.Command {
 		newAccountVerb("account enable", "Unlock an account", http.MethodPost, "/enable"),
 		newAccountVerb("account keep-sent", "File what an account sends in its Sent box; a copy that its client files becomes the same message", http.MethodPost, "/keep-sent"),
 		newAccountVerb("account leave-sent", "Leave filing what an account sends to its clients", http.MethodPost, "/leave-sent"),
+		newAccountVerb("account promote", "Let an account administer: set the quotas of all accounts, over IMAP", http.MethodPost, "/promote"),
+		newAccountVerb("account demote", "Let an account read and send its mail, and no more", http.MethodPost, "/demote"),
 		newAppPassword(), newLimits(), newQuota(), newShare(), newUnshare(), newShares(), newWithout(), newAlias())
 }
 

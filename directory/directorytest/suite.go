@@ -118,9 +118,11 @@ func accounts(t *testing.T, d directory.Directory) {
 	quota := directory.Quota{Octets: 1 << 40, Messages: 7}
 	must(t, d.SetQuota(ctx, mailtest.Address("ALICE@configured.test"), quota))
 	must(t, d.SetWithout(ctx, mailtest.Address("ALICE@configured.test"), "QRESYNC", "NOTIFY"))
+	must(t, d.SetRole(ctx, mailtest.Address("ALICE@configured.test"), directory.Administrator))
+	wants(t, d.SetRole(ctx, mailtest.Address("carol@configured.test"), directory.User), directory.ErrNoAccount)
 	wants(t, d.SetWithout(ctx, mailtest.Address("carol@configured.test")), directory.ErrNoAccount)
 	wants(t, d.SetQuota(ctx, mailtest.Address("carol@configured.test"), quota), directory.ErrNoAccount)
-	if got, err := d.Account(ctx, mailtest.Address("alice@configured.test")); err != nil || got.Quota != quota || got.Without != "QRESYNC NOTIFY" {
+	if got, err := d.Account(ctx, mailtest.Address("alice@configured.test")); err != nil || got.Quota != quota || got.Without != "QRESYNC NOTIFY" || got.Role != directory.Administrator {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if got, err := d.Resolve(ctx, mailtest.Address("alice+x@configured.test")); err != nil || got.Quota != quota {

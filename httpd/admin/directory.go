@@ -100,8 +100,8 @@ func (a *api) setPassword(r *http.Request) (any, error) {
 	return done{}, a.disconnect(r, who)
 }
 
-// switchAccount disables or enables an account, or says who keeps copies of what it sends. The
-// sessions of one that is disabled end with the commands they run.
+// switchAccount disables or enables an account, or says who keeps copies of what it sends, or what it may do. The sessions of one that is
+// disabled end with the commands they run, and those of another take up the change at their next login.
 func (a *api) switchAccount(r *http.Request) (any, error) {
 	who, err := login(r)
 	if err != nil {
@@ -116,9 +116,12 @@ func (a *api) switchAccount(r *http.Request) (any, error) {
 		}
 		return done{}, a.disconnect(r, who)
 	}
+	if role, ok := map[string]directory.Role{"promote": directory.Administrator, "demote": directory.User}[r.PathValue("switch")]; ok {
+		return done{}, a.Directory.SetRole(r.Context(), who, role)
+	}
 	by, ok := map[string]directory.SentCopies{"keep-sent": directory.SentByServer, "leave-sent": directory.SentByClient}[r.PathValue("switch")]
 	if !ok {
-		return nil, fmt.Errorf("%w: an account has switches enable, disable, keep-sent and leave-sent", errRequest)
+		return nil, fmt.Errorf("%w: an account has switches enable, disable, keep-sent, leave-sent, promote and demote", errRequest)
 	}
 	return done{}, a.Directory.SetSentCopies(r.Context(), who, by)
 }
