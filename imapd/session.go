@@ -203,7 +203,7 @@ func (s *session) command(ctx context.Context) (*command, reply) {
 		return c, s.replyTo(err)
 	}
 	if c.seqs != apart {
-		err = s.sync(ctx, telling{})
+		err = s.sync(ctx, telling{early: true})
 	} else {
 		err = s.heedNow(ctx)
 	}

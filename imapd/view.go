@@ -31,6 +31,7 @@ type view struct {
 	told       *mailbox.Snapshot
 	store      *mailbox.Snapshot // the store's, that told was made of
 	saved      mailbox.UIDSet    // the search result variable "$": RFC 9051 §6.4.4.1
+	early      mailbox.UIDSet    // messages whose flags were told before the command that runs began
 	client     *awareness
 }
 
@@ -318,6 +319,7 @@ func (v *view) appendKeywords(b []byte) []byte {
 // telling is how changes are told.
 type telling struct {
 	expunge bool           // EXPUNGE may be sent
+	early   bool           // a command that names messages is about to run
 	echo    mailbox.UIDSet // messages whose flags are told even if they are as they were: of STORE
 	silent  *flagChange    // a change the client knows the outcome of: of STORE .SILENT
 	modSeqs mailbox.UIDSet // messages whose mod-sequences are told in any case: of STORE (UNCHANGEDSINCE)
@@ -350,6 +352,9 @@ func (c *flagChange) after(old mailbox.Flags, keywords []string) mailbox.Flags {
 
 // sync makes told what the store has now, as far as it may, and tells the client the difference: EXPUNGE, then EXISTS, then flags.
 func (v *view) sync(w *link.Writer, now *mailbox.Snapshot, t telling) error {
+	if t.early {
+		v.early = nil
+	}
 	if now == v.store && t.echo == nil && t.modSeqs == nil && (!t.expunge || v.told == v.store) {
 		return nil
 	}
@@ -396,12 +401,13 @@ func (v *view) tellGone(w *link.Writer, old *mailbox.Snapshot, gone []int) error
 }
 
 // tellFlags tells the flags that are not as the client knows them, and those of t.echo. Who knows of mod-sequences hears of every new
-// one: RFC 7162 §3.1.
+// one: RFC 7162 §3.1. The outcome of STORE .SILENT is known by who was not told other flags in answer to it: what is told last has to
+// be what is, "without a race condition" (RFC 9051 §6.4.6).
 func (v *view) tellFlags(w *link.Writer, old *mailbox.Snapshot, t telling) error {
 	var err error
 	changed(old, v.told, func(was, is *mailbox.Message, pos int) bool {
 		known := was.Flags
-		if t.silent != nil && t.silent.uids.Contains(is.UID) {
+		if t.silent != nil && t.silent.uids.Contains(is.UID) && !v.early.Contains(is.UID) {
 			known = t.silent.after(known, v.told.Keywords)
 		}
 		switch {
@@ -410,6 +416,9 @@ func (v *view) tellFlags(w *link.Writer, old *mailbox.Snapshot, t telling) error
 		case known == is.Flags:
 			err = w.Advance(v.appendModSeqData(w.Available(), pos, is))
 		default:
+			if t.early {
+				v.early = v.early.Append(is.UID)
+			}
 			err = w.Advance(v.appendFlagData(w.Available(), pos, is))
 		}
 		return err == nil
