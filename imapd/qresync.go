@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"posthouse/imapd/wire"
+	"posthouse/internal/link"
 	"posthouse/mailbox"
 )
 
@@ -19,6 +20,16 @@ func qresync() extension {
 			return s.learnModSeqs()
 		},
 	}
+}
+
+// tellDelayed tells how far the client knows everything while expunges are not told yet: it was told of greater mod-sequences, and would
+// come back with one of them (RFC 7162 §3.2).
+func (v *view) tellDelayed(w *link.Writer) error {
+	if !v.client.vanished || v.told == v.store {
+		return nil
+	}
+	b := wire.AppendNumber(append(w.Available(), "* OK [HIGHESTMODSEQ "...), v.whole)
+	return w.Advance(append(b, "] VANISHED is delayed\r\n"...))
 }
 
 // resync is what a client knew when it had the mailbox selected before: RFC 7162 §3.2.5.

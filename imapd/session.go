@@ -223,6 +223,9 @@ func (s *session) answer(ctx context.Context, c *command, r reply) {
 		s.errors++
 	}
 	err := s.sync(ctx, telling{expunge: c == nil || c.seqs != byNumbers})
+	if err == nil && s.view != nil {
+		err = s.view.tellDelayed(s.out)
+	}
 	if err == nil && s.account != nil {
 		err = s.tellAnnotated(ctx)
 	}

@@ -30,13 +30,17 @@ type view struct {
 	toldRights mailbox.Rights // those that the client knows of
 	told       *mailbox.Snapshot
 	store      *mailbox.Snapshot // the store's, that told was made of
+	whole      mailbox.ModSeq    // up to which the client was told everything, expunges too
 	saved      mailbox.UIDSet    // the search result variable "$": RFC 9051 §6.4.4.1
 	early      mailbox.UIDSet    // messages whose flags were told before the command that runs began
 	client     *awareness
 }
 
 func newView(account mailbox.Account, now *mailbox.Snapshot, client *awareness) *view {
-	return &view{account: account, rights: mailbox.AllRights, toldRights: mailbox.AllRights, box: now.Box.ID, told: now, store: now, client: client}
+	return &view{
+		account: account, box: now.Box.ID, rights: mailbox.AllRights, toldRights: mailbox.AllRights,
+		told: now, store: now, whole: now.Box.ModSeq, client: client,
+	}
 }
 
 // span is positions from its first up to before its end.
@@ -365,6 +369,9 @@ func (v *view) sync(w *link.Writer, now *mailbox.Snapshot, t telling) error {
 		gone = nil
 	}
 	v.told, v.store = next, now
+	if next == now {
+		v.whole = now.Box.ModSeq
+	}
 	if err := v.tellGone(w, old, gone); err != nil {
 		return err
 	}
