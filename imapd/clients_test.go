@@ -1,8 +1,6 @@
 package imapd
 
 import (
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,84 +64,3 @@ func TestCurl(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
-
-func TestMbsync(t *testing.T) {
-	mbsync := testkit.Peer(t, "mbsync")
-	o := testOptions(t)
-	account := bobsAccount(t, o)
-	fill(t, account, 500)
-	_, addr := start(t, o)
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	config := filepath.Join(dir, "mbsyncrc")
-	if err := os.WriteFile(config, fmt.Appendf(nil, mbsyncConfig, port, dir, dir), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sync := func() { run(t, mbsync, "-c", config, "-a") }
-	sync()
-	files, err := filepath.Glob(dir + "/INBOX/*/*")
-	if err != nil || len(files) != 500 {
-		t.Fatalf("%d messages came, %v", len(files), err)
-	}
-	// One is removed, one is flagged, one is new.
-	if err := os.Remove(files[0]); err != nil {
-		t.Fatal(err)
-	}
-	base, _, _ := strings.Cut(filepath.Base(files[1]), ":")
-	if err := os.Rename(files[1], dir+"/INBOX/cur/"+base+":2,FS"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(dir+"/Sent/new/1.mine", []byte("Subject: mine\n\nText.\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sync()
-	inbox, err := account.Box(t.Context(), mailbox.Inbox)
-	if err != nil {
-		t.Fatal(err)
-	}
-	snapshot, err := account.Snapshot(t.Context(), inbox.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	flagged := 0
-	for _, m := range snapshot.All() {
-		if m.Flags&(mailbox.Flagged|mailbox.Seen) == mailbox.Flagged|mailbox.Seen {
-			flagged++
-		}
-	}
-	sent, err := account.Box(t.Context(), "Sent")
-	if err != nil || snapshot.Len() != 499 || flagged != 1 || sent.Messages != 1 {
-		t.Errorf("%d messages, %d flagged, %d sent, %v", snapshot.Len(), flagged, sent.Messages, err)
-	}
-}
-
-const mbsyncConfig = `
-IMAPAccount south
-Host 127.0.0.1
-Port %s
-User bob@south.test
-Pass posthouse
-SSLType None
-AuthMechs LOGIN
-PipelineDepth 50
-
-IMAPStore remote
-Account south
-
-MaildirStore local
-Path %s/
-Inbox %s/INBOX
-SubFolders Verbatim
-
-Channel south
-Far :remote:
-Near :local:
-Patterns *
-Create Both
-Remove Both
-Expunge Both
-SyncState *
-`
