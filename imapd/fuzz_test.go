@@ -3,7 +3,9 @@ package imapd
 import (
 	"bufio"
 	"bytes"
+	"compress/flate"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -29,6 +31,10 @@ func FuzzParsers(f *testing.F) {
 		" 1:*,$ (FLAGS BODY.PEEK[1.2.HEADER.FIELDS.NOT (a b)]<0.5> BINARY.SIZE[1])", " 1 +FLAGS.SILENT (\\Seen key)", " $ foo",
 		" RETURN (MIN SAVE) CHARSET UTF-8 OR (NOT SEEN FROM \"x\") SINCE 1-Feb-1994 UID 1:* HEADER a b BODY {3+}\r\nabc",
 		" (SUBSCRIBED RECURSIVEMATCH) \"\" (% foo/*) RETURN (CHILDREN STATUS (MESSAGES))", " INBOX (\\Seen) \"17-Jul-1996 02:44:25 -0700\" {3+}\r\nabc",
+		" 1:* (MODSEQ PREVIEW (LAZY) EMAILID SAVEDATE) (CHANGEDSINCE 3 VANISHED PARTIAL 1:2)", " 1:* (UNCHANGEDSINCE 4) FLAGS ()",
+		" RETURN (PARTIAL -1:-5 COUNT) (REVERSE DATE SUBJECT DISPLAYFROM) UTF-8 MODSEQ \"/flags/\\\\Seen\" all 7", " REFS UTF-8 OLDER 3 SAVEDSINCE 1-Feb-2020",
+		" 1 INBOX CATENATE (URL \"/INBOX;UIDVALIDITY=1/;UID=1/;SECTION=1;PARTIAL=0.5\" TEXT {3+}\r\nabc)", " \"\" (DEPTH infinity MAXSIZE 9) (/private/comment /shared/x)",
+		" INBOX (/private/comment {3+}\r\nabc /shared/x NIL)", " INBOX (QRESYNC (1 2 3:4 (5 6)) CONDSTORE)",
 		" foo (USE (\\Sent))", " PLAIN =", " \"a\" {1+}\r\nb", " (\"name\" NIL)", " IMAP4rev2", " INBOX (MESSAGES SIZE)", "", " x",
 	} {
 		for i := range 3 {
@@ -145,7 +151,12 @@ var prologues = []string{
 	"p1 LOGIN %s x\r\np2 ENABLE IMAP4rev2\r\np3 APPEND INBOX (\\Deleted key) {3+}\r\nabc\r\np4 EXAMINE INBOX\r\n",
 	"p1 LOGIN o-%s x\r\np2 APPEND INBOX {3+}\r\nabc\r\np3 SETACL INBOX %s@south.test lrswipkxtea\r\np4 UNAUTHENTICATE\r\np5 LOGIN %s x\r\n" +
 		"p6 SELECT \"Other Users/o-%s@south.test/INBOX\"\r\n",
+	"p1 LOGIN %s x\r\np2 ENABLE QRESYNC UIDONLY METADATA UTF8=ACCEPT\r\np3 APPEND INBOX (\\Deleted) {3+}\r\nabc {3+}\r\ndef\r\np4 SELECT INBOX\r\n",
+	"p1 LOGIN %s x\r\np2 APPEND INBOX {3+}\r\nabc\r\np3 SELECT INBOX\r\n" + compressing,
 }
+
+// compressing ends a prologue after which everything is compressed.
+const compressing = "p4 COMPRESS DEFLATE\r\n"
 
 // literalEnd is how a line announces a literal, shortLiteral one that is sent here.
 var (
@@ -164,6 +175,12 @@ func FuzzSession(f *testing.F) {
 		"SEARCH RETURN (RELEVANCY ALL) FUZZY (TEXT a FROM b)\nSORT (RELEVANCY) UTF-8 FUZZY SUBJECT c",
 		"GETACL INBOX\nSETACL INBOX a@south.test +lrs\nLISTRIGHTS INBOX anyone\nMYRIGHTS INBOX\nDELETEACL INBOX -a@south.test\nLIST \"\" * RETURN (MYRIGHTS)",
 		"COPY 1 Sent\nMOVE 1 Trash\nLIST \"Other Users/\" %\nCREATE \"Other Users/x\"\nSTORE 1 FLAGS.SILENT ()\nGETQUOTAROOT INBOX",
+		"GETQUOTA \"\"\nGETQUOTAROOT INBOX\nSETMETADATA INBOX (/private/comment {3+}\n)\nGETMETADATA (DEPTH 1 MAXSIZE 9) INBOX (/private/comment)\nLIST \"\" * RETURN (METADATA (/private/comment))",
+		"REPLACE 1 Drafts (\\Seen) {5+}\nUID REPLACE 2 INBOX {0+}\nAPPEND INBOX {3+}\n {4+}\nAPPEND INBOX CATENATE (TEXT {3+}\n URL \"/INBOX/;UID=1/;SECTION=TEXT\")",
+		"SORT (REVERSE DATE DISPLAYFROM) UTF-8 ALL\nUID SORT RETURN (PARTIAL 1:5 COUNT) (SUBJECT) UTF-8 SEEN\nUID SORT (FROM SIZE DATE) UTF-8 ALL\nTHREAD REFERENCES UTF-8 ALL\nUID THREAD ORDEREDSUBJECT UTF-8 1:*",
+		"UID FETCH 1:* (PREVIEW MODSEQ EMAILID THREADID SAVEDATE) (CHANGEDSINCE 1 VANISHED)\nUID STORE 1 (UNCHANGEDSINCE 1) FLAGS.SILENT x\nUID FETCH 1:* PREVIEW (LAZY)",
+		"UID EXPUNGE 1:*\nUID MOVE * Trash\nUID SEARCH RETURN (PARTIAL -1:-2) MODSEQ 1\nSELECT INBOX (QRESYNC (1 1 1:9 (1 1)))\nNOOP\nUNAUTHENTICATE\nNOOP",
+		"COMPRESS DEFLATE\nNOOP\nNOOP", "UNSELECT\nSELECT Trash (CONDSTORE)\nUIDBATCHES 1\nSTATUS INBOX (HIGHESTMODSEQ MAILBOXID DELETED DELETED-STORAGE)",
 		"SEARCH RETURN (SAVE ALL) OR SEEN 1:*\nUID SEARCH UID $\nLIST (SUBSCRIBED RECURSIVEMATCH) \"\" (a %) RETURN (STATUS (UNSEEN))",
 	} {
 		for state := range prologues {
@@ -176,24 +193,15 @@ func FuzzSession(f *testing.F) {
 			t.Fatal(err)
 		}
 		account := fmt.Sprintf("fuzz-%d", fuzzAccount.Add(1))
-		input := strings.ReplaceAll(prologues[int(state)%len(prologues)], "%s", account)
-		tags := regexp.MustCompile(`(?m)^p[0-9]`).FindAllString(input, -1)
-		for i, line := range strings.Split(text, "\n") {
-			tag := fmt.Sprintf("t%d", i)
-			tags = append(tags, tag)
-			line = strings.ReplaceAll(line, "\r", "")
-			m := shortLiteral.FindStringSubmatch(line)
-			if m == nil && literalEnd.MatchString(line) {
-				line += " "
-			}
-			input += tag + " " + line + "\r\n"
-			if m != nil && strings.HasSuffix(m[0], "+}") {
-				size, _ := strconv.Atoi(m[1]) //nolint:errcheck // they are digits
-				input += strings.Repeat("x", size) + "\r\n"
-			}
+		prologue := strings.ReplaceAll(prologues[int(state)%len(prologues)], "%s", account)
+		tags := regexp.MustCompile(`(?m)^p[0-9]`).FindAllString(prologue, -1)
+		input, more := commandsOf(text)
+		if strings.HasSuffix(prologue, compressing) {
+			input = deflate(input)
 		}
+		tags = append(tags, more...)
 		var out bytes.Buffer
-		runScript(server, &testkit.Conn{In: strings.NewReader(input), Out: &out})
+		runScript(server, &testkit.Conn{In: io.MultiReader(strings.NewReader(prologue), strings.NewReader(input)), Out: &out})
 		checkResponses(t, out.Bytes(), tags)
 		for _, id := range []string{account, "o-" + account} {
 			if err := server.opts.Store.Remove(t.Context(), mail.AccountID(id)); err != nil {
@@ -201,6 +209,46 @@ func FuzzSession(f *testing.F) {
 			}
 		}
 	})
+}
+
+// commandsOf makes commands of lines, which get tags. One that ends with a short literal gets its octets; the next one belongs to it if
+// it begins with a space or a parenthesis.
+func commandsOf(text string) (input string, tags []string) {
+	lines := strings.Split(text, "\n")
+	inside := false
+	for i, line := range lines {
+		if inside = inside && (strings.HasPrefix(line, " ") || strings.HasPrefix(line, ")")); !inside {
+			tag := fmt.Sprintf("t%d", i)
+			tags = append(tags, tag)
+			line = tag + " " + line
+		}
+		line = strings.ReplaceAll(line, "\r", "")
+		m := shortLiteral.FindStringSubmatch(line)
+		if m == nil && literalEnd.MatchString(line) {
+			line += " "
+		}
+		input += line + "\r\n"
+		if inside = m != nil && strings.HasSuffix(m[0], "+}"); !inside {
+			continue
+		}
+		size, _ := strconv.Atoi(m[1]) //nolint:errcheck // they are digits
+		input += strings.Repeat("x", size)
+		if i+1 == len(lines) || !strings.HasPrefix(lines[i+1], " ") && !strings.HasPrefix(lines[i+1], ")") {
+			input += "\r\n"
+		}
+	}
+	return input, tags
+}
+
+func deflate(text string) string {
+	var b strings.Builder
+	w, err := flate.NewWriter(&b, flate.BestSpeed)
+	if err != nil {
+		panic(err)
+	}
+	io.WriteString(w, text) //nolint:errcheck // into memory
+	w.Flush()               //nolint:errcheck // the same
+	return b.String()
 }
 
 func runScript(server *Server, conn net.Conn) {
@@ -214,8 +262,10 @@ func runScript(server *Server, conn net.Conn) {
 
 var (
 	taggedForm   = regexp.MustCompile(`^([tp][0-9]+) (OK|NO|BAD) (\[[^\]\r\n]+\] )?[^\[\r\n][^\r\n]*\r\n$`)
-	untaggedForm = regexp.MustCompile(`^\* (OK|NO|BAD|BYE|CAPABILITY|ENABLED|LIST|LSUB|STATUS|SEARCH|ESEARCH|FLAGS|ID|NAMESPACE|ACL|MYRIGHTS|LISTRIGHTS|METADATA|QUOTA|QUOTAROOT|SORT|THREAD|VANISHED|[0-9]+ (EXISTS|EXPUNGE|RECENT|FETCH))[ \r]`)
-	literalForm  = regexp.MustCompile(`~?\{([0-9]+)\}\r\n$`)
+	untaggedForm = regexp.MustCompile(`^\* (OK|NO|BAD|BYE|CAPABILITY|ENABLED|LIST|LSUB|STATUS|SEARCH|ESEARCH|SORT|THREAD|VANISHED|METADATA|QUOTA|QUOTAROOT|FLAGS|ID|NAMESPACE|` +
+		`ACL|MYRIGHTS|LISTRIGHTS|` +
+		`[0-9]+ (EXISTS|EXPUNGE|RECENT|FETCH|UIDFETCH))[ \r]`)
+	literalForm = regexp.MustCompile(`~?\{([0-9]+)\}\r\n$`)
 )
 
 // checkResponses reads responses as a client would, and compares their tags with those of the commands. Only a command that asked for
@@ -223,15 +273,15 @@ var (
 func checkResponses(t *testing.T, output []byte, tags []string) {
 	r := bufio.NewReader(bytes.NewReader(output))
 	next, ended := 0, false
-	asked, askedBefore := false, false
+	asked, askedBefore, compressed, dropped := false, false, false, false
 	for {
 		line, err := r.ReadString('\n')
-		if err == io.EOF && line == "" {
+		if (err == io.EOF || compressed && errors.Is(err, io.ErrUnexpectedEOF)) && line == "" {
 			break
 		}
 		if m := taggedForm.FindStringSubmatch(line); m != nil {
 			for ; next < len(tags) && tags[next] != m[1]; next++ {
-				if !asked && !askedBefore {
+				if !asked && !askedBefore && !dropped {
 					t.Fatalf("%s has no reply in\n%s", tags[next], output)
 				}
 			}
@@ -240,6 +290,10 @@ func checkResponses(t *testing.T, output []byte, tags []string) {
 			}
 			next++
 			asked, askedBefore = false, asked
+			if strings.Contains(line, " DEFLATE active") {
+				r, compressed = bufio.NewReader(flate.NewReader(r)), true
+				dropped = m[1][0] == 't' // What comes after it is dropped, or not compressed.
+			}
 			continue
 		}
 		if ended = ended || strings.HasPrefix(line, "* BYE "); strings.HasPrefix(line, "+ ") {
@@ -260,7 +314,7 @@ func checkResponses(t *testing.T, output []byte, tags []string) {
 			t.Fatalf("response line %q in\n%s", line, output)
 		}
 	}
-	if !ended && next < len(tags) && !asked && !askedBefore {
+	if !ended && next < len(tags) && !asked && !askedBefore && !dropped {
 		t.Fatalf("%s has no reply in\n%s", tags[next], output)
 	}
 }
