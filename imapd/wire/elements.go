@@ -87,6 +87,7 @@ func (d *Decoder) Special(c byte) bool {
 // specials are the texts for what a grammar asks for by octet.
 var specials = map[byte]string{
 	'(': `"("`, ')': `")"`, '[': `"["`, ']': `"]"`, '<': `"<"`, '>': `">"`, '.': `"."`, ' ': "a space", '\\': `"\"`, '$': `"$"`,
+	':': `":"`, '-': `"-"`,
 }
 
 // SP decodes one space.
