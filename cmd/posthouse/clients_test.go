@@ -21,7 +21,7 @@ func run(t *testing.T, c *exec.Cmd) string {
 	return string(out)
 }
 
-// withLetters is a server with an account that has some letters.
+// withLetters is a server with an account that has some letters, in the order of their numbers.
 func withLetters(t *testing.T, n int) *server {
 	t.Helper()
 	s := newServer(t, "")
@@ -31,8 +31,8 @@ func withLetters(t *testing.T, n int) *server {
 		if err := s.deliver("bob@sender.test", letter("bob@sender.test", "alice@house.test", fmt.Sprintf("letter-%d", i), trickyBody), "alice@house.test"); err != nil {
 			t.Fatal(err)
 		}
+		testkit.Until(t, "the letter", func() bool { return len(fetchAll(t, s, "alice@house.test")) == i+1 })
 	}
-	testkit.Until(t, "the letters", func() bool { return len(fetchAll(t, s, "alice@house.test")) == n })
 	return s
 }
 
