@@ -95,14 +95,7 @@ func (s *server) run(args ...string) string {
 func (s *server) refused() string {
 	s.t.Helper()
 	p := testkit.Start(s.t, s.command("serve"))
-	testkit.Until(s.t, "the server gives up", func() bool {
-		select {
-		case <-p.Done():
-			return true
-		default:
-			return false
-		}
-	})
+	untilItEnds(s.t, p)
 	if p.ExitCode() != exitFailed {
 		s.t.Errorf("exit code %d", p.ExitCode())
 	}
