@@ -45,6 +45,7 @@ type Link struct {
 	conn    net.Conn
 	waiting bool      // for a command, nothing of which has come
 	closing time.Time // when it was told to end; zero: it was not
+	spoken  bool      // our last word is: Linger
 }
 
 // New makes a link of a connection, or of one of package tls, whose handshake StartTLS does.
@@ -94,9 +95,11 @@ func (l *Link) Stop() {
 	if l.closing.IsZero() {
 		l.closing = time.Now()
 	}
-	if l.waiting {
+	switch {
+	case l.spoken: // It ends soon.
+	case l.waiting:
 		l.conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a connection that fails has ended
-	} else {
+	default:
 		l.conn.SetDeadline(l.closing.Add(lastCommand)) //nolint:errcheck // likewise
 	}
 }
@@ -225,10 +228,18 @@ func (l *Link) TLS() *tls.ConnectionState {
 // what it has not read yet.
 func (l *Link) Linger() {
 	half, ok := l.conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || l.conn.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+	if !ok || half.CloseWrite() != nil || l.lastDeadline() != nil {
 		return
 	}
 	io.CopyN(io.Discard, l.conn, maxLinger) //nolint:errcheck // it ends one way or another
+}
+
+// lastDeadline is the one that nothing puts off.
+func (l *Link) lastDeadline() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.spoken = true
+	return l.conn.SetReadDeadline(time.Now().Add(lingerTime))
 }
 
 // Close closes the connection.

@@ -40,3 +40,29 @@ func TestSlowReaderDoesNotStay(t *testing.T) {
 		}
 	})
 }
+
+// half is a connection of which one direction can be closed.
+type half struct{ net.Conn }
+
+func (half) CloseWrite() error { return nil }
+
+// A session whose client does not close its side ends no later because the server is to stop.
+func TestStopDoesNotProlongTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conn := net.Pipe()
+		l := New(half{conn}, Times{})
+		began := time.Now()
+		var took time.Duration
+		go func() {
+			l.Linger()
+			took = time.Since(began)
+		}()
+		synctest.Wait()
+		l.Stop()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if took != lingerTime {
+			t.Errorf("it ends after %s", took)
+		}
+	})
+}
