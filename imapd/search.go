@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"posthouse/imapd/wire"
+	"posthouse/internal/link"
 	"posthouse/mailbox"
 )
 
@@ -125,35 +126,39 @@ func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	c.save(s, c.saved(found))
+	c.save(s.view, c.saved(found))
 	if !c.extended && s.dialect.searchesPlainly() {
-		return reply{}, c.writeNumbers(s, found)
+		return reply{}, c.writeNumbers(s.out, s.view, found)
 	}
-	return reply{}, s.write(func(b []byte) []byte { return c.appendResults(b, s, found) })
+	return reply{}, s.write(func(b []byte) []byte { return c.appendResponse(b, s, found) })
 }
 
-// find finds the messages. An error empties the variable that SAVE was to fill: RFC 9051 §6.4.4.1.
+// find finds the messages of the selected mailbox. An error empties the variable that SAVE was to fill: RFC 9051 §6.4.4.1.
 func (c *searchCommand) find(ctx context.Context, s *session) (found selection, err error) {
 	if c.charset && s.dialect.accept {
 		return nil, errNoCharset
 	}
-	err = c.refusal
-	if err == nil && c.program.modSeqs {
-		err = s.learnModSeqs()
-	}
-	if err == nil {
-		found, err = c.program.run(ctx, s.view)
+	if err = c.prepare(s); err == nil {
+		found, err = c.program.run(ctx, s.view, s.view.everything())
 	}
 	if err != nil && s.view != nil {
-		c.save(s, nil)
+		c.save(s.view, nil)
 	}
 	return found, err
 }
 
+// prepare is what comes before the search, wherever it is done.
+func (c *searchCommand) prepare(s *session) error {
+	if c.refusal != nil || !c.program.modSeqs {
+		return c.refusal
+	}
+	return s.learnModSeqs()
+}
+
 // save keeps what was found, if it is to be kept.
-func (c *searchCommand) save(s *session, sel selection) {
+func (c *searchCommand) save(v *view, sel selection) {
 	if c.results&resultSave != 0 {
-		s.view.saved = s.view.uids(sel)
+		v.saved = v.uids(sel)
 	}
 }
 
@@ -177,69 +182,73 @@ func (c *searchCommand) saved(found selection) selection {
 }
 
 // writeNumbers is the response of RFC 3501 §7.2.5.
-func (c *searchCommand) writeNumbers(s *session, found selection) error {
-	if err := s.out.WriteString("* SEARCH"); err != nil {
+func (c *searchCommand) writeNumbers(w *link.Writer, v *view, found selection) error {
+	if err := w.WriteString("* SEARCH"); err != nil {
 		return err
 	}
-	for pos := range s.view.each(found) {
-		if err := s.out.Advance(s.view.appendNumber(append(s.out.Available(), ' '), pos, c.by)); err != nil {
+	for pos := range v.each(found) {
+		if err := w.Advance(v.appendNumber(append(w.Available(), ' '), pos, c.by)); err != nil {
 			return err
 		}
 	}
 	if c.program.modSeqs && len(found) > 0 { // RFC 7162 §3.1.5
-		b := wire.AppendNumber(append(s.out.Available(), " (MODSEQ "...), s.view.highest(found))
-		if err := s.out.Advance(append(b, ')')); err != nil {
+		b := wire.AppendNumber(append(w.Available(), " (MODSEQ "...), v.highest(found))
+		if err := w.Advance(append(b, ')')); err != nil {
 			return err
 		}
 	}
-	return s.out.WriteString("\r\n")
+	return w.WriteString("\r\n")
 }
 
-// appendResults writes the response of RFC 9051 §7.3.4.
-func (c *searchCommand) appendResults(b []byte, s *session, found selection) []byte {
-	asked := c.results
-	switch {
-	case c.part.first != 0:
-	case asked == resultSave:
+// appendResponse writes the response of RFC 9051 §7.3.4 about the selected mailbox.
+func (c *searchCommand) appendResponse(b []byte, s *session, found selection) []byte {
+	if c.results == resultSave && c.part.first == 0 {
 		return b // RFC 9051 §6.4.4: SAVE alone has no response.
-	case asked == 0:
-		asked = resultAll
 	}
 	b = wire.AppendString(append(b, "* ESEARCH (TAG "...), s.tag)
 	b = append(b, ')')
 	if c.by == byUID {
 		b = append(b, " UID"...)
 	}
+	return append(c.appendResults(b, s.view, found), "\r\n"...)
+}
+
+// appendResults writes the results that were asked for: RFC 9051 §7.3.4 search-return-data.
+func (c *searchCommand) appendResults(b []byte, v *view, found selection) []byte {
+	asked := c.results
+	if asked == 0 && c.part.first == 0 {
+		asked = resultAll
+	}
 	if len(found) > 0 {
 		if asked&resultMin != 0 {
-			b = s.view.appendNumber(append(b, " MIN "...), found[0].from, c.by)
+			b = v.appendNumber(append(b, " MIN "...), found[0].from, c.by)
 		}
 		if asked&resultMax != 0 {
-			b = s.view.appendNumber(append(b, " MAX "...), found[len(found)-1].to-1, c.by)
+			b = v.appendNumber(append(b, " MAX "...), found[len(found)-1].to-1, c.by)
 		}
 		if asked&resultAll != 0 {
-			b = c.appendFound(append(b, " ALL "...), s.view, found)
+			b = c.appendFound(append(b, " ALL "...), v, found)
 		}
 	}
 	if c.part.first != 0 {
 		b = append(append(append(b, " PARTIAL ("...), c.part.text...), ' ')
 		if some := c.part.of(found); len(some) > 0 {
-			b = c.appendFound(b, s.view, some)
+			b = c.appendFound(b, v, some)
 		} else {
 			b = append(b, "NIL"...)
 		}
 		b = append(b, ')')
 	}
 	if asked&resultRelevancy != 0 {
-		b = c.appendRelevancy(b, s.view, found)
+		b = c.appendRelevancy(b, v, found)
 	}
 	if asked&resultCount != 0 {
 		b = wire.AppendNumber(append(b, " COUNT "...), found.len())
 	}
 	if c.program.modSeqs && len(found) > 0 { // RFC 7162 §3.1.10: of what is told
-		b = wire.AppendNumber(append(b, " MODSEQ "...), s.view.highest(c.saved(found)))
+		b = wire.AppendNumber(append(b, " MODSEQ "...), v.highest(c.saved(found)))
 	}
-	return append(b, "\r\n"...)
+	return b
 }
 
 // appendFound writes messages that were found: as a set, or in their order.
@@ -266,8 +275,9 @@ type program struct {
 	modSeqs   bool                // mod-sequences were asked for
 }
 
-// run finds the messages, looking at what is near first: at the view, then at the index, then at facts, then at bodies.
-func (g *program) run(ctx context.Context, v *view) (selection, error) {
+// run finds the messages among those of a selection, looking at what is near first: at the view, then at the index, then at facts, then
+// at bodies.
+func (g *program) run(ctx context.Context, v *view, among selection) (selection, error) {
 	for _, f := range g.prepare {
 		if err := f(v); err != nil {
 			return nil, err
@@ -275,7 +285,7 @@ func (g *program) run(ctx context.Context, v *view) (selection, error) {
 	}
 	g.begin(ctx, v)
 	r := found{matches: g.matches}
-	for k, err := range v.facts(ctx, 0, v.everything()) {
+	for k, err := range v.facts(ctx, 0, among) {
 		if err != nil {
 			return nil, err
 		}

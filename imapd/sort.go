@@ -162,9 +162,9 @@ func (c *sortCommand) run(ctx context.Context, s *session) (reply, error) {
 	for i, m := range ranked {
 		order[i] = span{m.pos, m.pos + 1}
 	}
-	c.search.save(s, c.search.saved(order))
+	c.search.save(s.view, c.search.saved(order))
 	if c.search.extended {
-		return reply{}, s.write(func(b []byte) []byte { return c.search.appendResults(b, s, order) })
+		return reply{}, s.write(func(b []byte) []byte { return c.search.appendResponse(b, s, order) })
 	}
 	return reply{}, c.write(s, order)
 }
