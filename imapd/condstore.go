@@ -161,7 +161,7 @@ func parseModSeqKey(p *parser, g *program) (matcher, bool) {
 			return nil, p.Refuse(errOption)
 		}
 	}
-	g.modSeqs = true
+	g.modSeqs, g.varies = true, true
 	ok := p.modSeq(&since)
 	return func(c *candidate) answer { return answerTo(c.message.ModSeq >= since) }, ok
 }

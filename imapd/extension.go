@@ -77,6 +77,8 @@ func extensions(l *Limits) []extension {
 		sortDisplay(),
 		eSort(),
 		fuzzy(),
+		contextSearch(),
+		contextSort(),
 		threading("REFERENCES", byReferences),
 		threading("REFS", byRefs),
 		threading("ORDEREDSUBJECT", byOrderedSubject),

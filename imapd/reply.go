@@ -103,6 +103,8 @@ var (
 	errDone           = bad("Expected DONE")
 	errItem           = bad("Unknown data item")
 	errKey            = bad("Unknown search key")
+	errTagUsed        = bad("A search of that tag is being kept up to date")
+	errNoUpdate       = bad("No search of that tag is being kept up to date")
 	errFlag           = bad("Not a flag that can be set")
 	errRecursive      = bad("RECURSIVEMATCH needs another selection option")
 	errServerBug      = no("SERVERBUG", "Internal error")

@@ -28,6 +28,10 @@ const (
 	resultCount
 	resultSave
 	resultRelevancy
+	resultUpdate
+	resultContext
+
+	resultHints = resultUpdate | resultContext // what changes no response: RFC 5267 §4.1
 )
 
 func resultOption(name string, r results) searchOption {
@@ -78,6 +82,7 @@ func (c *searchCommand) check() error {
 	if c.program.invalid {
 		c.refusal = errCharset
 	}
+	c.program.lasts = c.results&resultUpdate != 0
 	return nil
 }
 
@@ -130,13 +135,20 @@ func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
 	if !c.extended && s.dialect.searchesPlainly() {
 		return reply{}, c.writeNumbers(s.out, s.view, found)
 	}
-	return reply{}, s.write(func(b []byte) []byte { return c.appendResponse(b, s, found) })
+	err = s.write(func(b []byte) []byte { return c.appendResponse(b, s, found) })
+	if err == nil {
+		err = c.keepUpdated(s, found, nil)
+	}
+	return reply{}, err
 }
 
 // find finds the messages of the selected mailbox. An error empties the variable that SAVE was to fill: RFC 9051 §6.4.4.1.
 func (c *searchCommand) find(ctx context.Context, s *session) (found selection, err error) {
-	if c.charset && s.dialect.accept {
+	switch {
+	case c.charset && s.dialect.accept:
 		return nil, errNoCharset
+	case c.results&resultUpdate != 0 && s.view.updating(s.tag) != nil:
+		return nil, errTagUsed
 	}
 	if err = c.prepare(s); err == nil {
 		found, err = c.program.run(ctx, s.view, s.view.everything())
@@ -202,15 +214,19 @@ func (c *searchCommand) writeNumbers(w *link.Writer, v *view, found selection) e
 
 // appendResponse writes the response of RFC 9051 §7.3.4 about the selected mailbox.
 func (c *searchCommand) appendResponse(b []byte, s *session, found selection) []byte {
-	if c.results == resultSave && c.part.first == 0 {
+	if c.results&^resultHints == resultSave && c.part.first == 0 {
 		return b // RFC 9051 §6.4.4: SAVE alone has no response.
 	}
-	b = wire.AppendString(append(b, "* ESEARCH (TAG "...), s.tag)
-	b = append(b, ')')
+	return append(c.appendResults(c.appendHead(b, s.tag), s.view, found), "\r\n"...)
+}
+
+// appendHead begins an ESEARCH response.
+func (c *searchCommand) appendHead(b []byte, tag string) []byte {
+	b = append(wire.AppendString(append(b, "* ESEARCH (TAG "...), tag), ')')
 	if c.by == byUID {
 		b = append(b, " UID"...)
 	}
-	return append(c.appendResults(b, s.view, found), "\r\n"...)
+	return b
 }
 
 // appendResults writes the results that were asked for: RFC 9051 §7.3.4 search-return-data.
@@ -273,6 +289,9 @@ type program struct {
 	prepare   []func(*view) error // what depends on the mailbox
 	invalid   bool                // a string was no UTF-8
 	modSeqs   bool                // mod-sequences were asked for
+	varies    bool                // a key asks for what may change of a message
+	ages      bool                // a key asks how old messages are
+	lasts     bool                // it is run again when the mailbox has changed
 }
 
 // run finds the messages among those of a selection, looking at what is near first: at the view, then at the index, then at facts, then
@@ -303,6 +322,9 @@ func (g *program) run(ctx context.Context, v *view, among selection) (selection,
 				r.judge(candidate{pos: k.pos, message: k.message, header: k.Header, texts: k.Texts})
 			}
 		}
+	}
+	if len(r.open) == 0 {
+		return r.hits.normal(), ctx.Err()
 	}
 	scan := newScanner(g.needles)
 	for k, err := range v.facts(ctx, mailbox.WantParts, r.again()) {

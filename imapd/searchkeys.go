@@ -2,7 +2,9 @@ package imapd
 
 import (
 	"bytes"
+	"math"
 	netmail "net/mail"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -188,7 +190,8 @@ func constant(name string, a answer) searchKey {
 }
 
 func flagKey(name string, mask, want mailbox.Flags) searchKey {
-	return searchKey{name, func(*parser, *program) (matcher, bool) {
+	return searchKey{name, func(_ *parser, g *program) (matcher, bool) {
+		g.varies = true
 		return func(c *candidate) answer { return answerTo(c.message.Flags&mask == want) }, true
 	}}
 }
@@ -200,6 +203,7 @@ func keywordKey(want bool) func(*parser, *program) (matcher, bool) {
 			return nil, false
 		}
 		var bit mailbox.Flags
+		g.varies = true
 		g.prepare = append(g.prepare, func(v *view) error {
 			bit = keywordBit(string(flag), v.told.Keywords)
 			return nil
@@ -215,16 +219,40 @@ func (p *parser) setKey(g *program, by numbering) (matcher, bool) {
 		return nil, false
 	}
 	var sel selection
+	var meant mailbox.UIDSet // by a program that lasts
 	g.prepare = append(g.prepare, func(v *view) (err error) {
 		if by == bySequence && !set.Saved && v.client.uidOnly {
 			return errUIDRequired
 		}
+		if meant != nil {
+			sel = v.positions(meant)
+			return nil
+		}
 		if sel = nil; v.told.Len() > 0 { // Clients search an empty mailbox for "1:*"; that is no error to them, and finds nothing.
 			sel, err = v.resolve(set, by)
+		}
+		if g.lasts {
+			meant = v.meant(set, by, sel)
 		}
 		return err
 	})
 	return func(c *candidate) answer { return answerTo(sel.has(c.pos)) }, true
+}
+
+// meant are the UIDs of a set that names the messages of a selection now: sequence numbers, "$" and "*" mean the messages that they name
+// when the command is received (RFC 5267 §4.3), and UIDs those of messages to come too. It is not nil.
+func (v *view) meant(set wire.Set, by numbering, sel selection) mailbox.UIDSet {
+	ranges := slices.Concat(mailbox.UIDSet{}, v.uids(sel))
+	for _, r := range set.Ranges {
+		if by == bySequence || r.First == wire.Star {
+			continue
+		}
+		if r.Last == wire.Star {
+			r.Last = math.MaxUint32
+		}
+		ranges = append(ranges, mailbox.UIDRange{First: mailbox.UID(r.First), Last: mailbox.UID(r.Last)})
+	}
+	return slices.Concat(mailbox.UIDSet{}, mailbox.NewUIDSet(ranges...))
 }
 
 func sizeKey(name string, holds func(size, n int64) bool) searchKey {

@@ -300,7 +300,7 @@ func (s *session) sync(ctx context.Context, t telling) error {
 	if err := s.heed(now.Box); err != nil {
 		return err
 	}
-	if err := s.view.sync(s.out, now, t); err != nil || s.view.rights == s.view.toldRights {
+	if err := s.view.follow(ctx, s.out, now, t); err != nil || s.view.rights == s.view.toldRights {
 		return err
 	}
 	s.view.toldRights = s.view.rights

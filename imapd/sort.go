@@ -163,10 +163,14 @@ func (c *sortCommand) run(ctx context.Context, s *session) (reply, error) {
 		order[i] = span{m.pos, m.pos + 1}
 	}
 	c.search.save(s.view, c.search.saved(order))
-	if c.search.extended {
-		return reply{}, s.write(func(b []byte) []byte { return c.search.appendResponse(b, s, order) })
+	if !c.search.extended {
+		return reply{}, c.write(s, order)
 	}
-	return reply{}, c.write(s, order)
+	err = s.write(func(b []byte) []byte { return c.search.appendResponse(b, s, order) })
+	if err == nil {
+		err = c.search.keepUpdated(s, order, c)
+	}
+	return reply{}, err
 }
 
 // compare puts two messages in order; the last criterion is always the one's place in the mailbox.

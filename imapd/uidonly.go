@@ -4,6 +4,7 @@ package imapd
 func uidOnly() extension {
 	return extension{name: "UIDONLY", rfc: "RFC 9586", enable: func(s *session) error {
 		s.client.uidOnly = true
+		s.view.countByUID()
 		return nil
 	}}
 }

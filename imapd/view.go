@@ -34,6 +34,7 @@ type view struct {
 	saved      mailbox.UIDSet    // the search result variable "$": RFC 9051 §6.4.4.1
 	early      mailbox.UIDSet    // messages whose flags were told before the command that runs began
 	client     *awareness
+	updates    []*update // searches whose outcome is kept up to date: RFC 5267
 }
 
 func newView(account mailbox.Account, now *mailbox.Snapshot, client *awareness) *view {

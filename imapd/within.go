@@ -21,6 +21,7 @@ func ageKey(name string, holds func(age, seconds int64) bool) searchKey {
 			return nil, false
 		}
 		var now int64
+		g.ages = true
 		g.prepare = append(g.prepare, func(*view) error {
 			now = time.Now().Unix()
 			return nil
