@@ -42,11 +42,9 @@ func (c *searchCommand) keepUpdated(s *session, found selection, sort *sortComma
 	}
 	v := s.view
 	if len(v.updates) >= maxUpdates || c.program.anyFuzzy || c.program.ages && c.program.reads() {
-		return s.write(func(b []byte) []byte { // RFC 5267 §4.3.1
-			return append(wire.AppendString(append(b, "* NO [NOUPDATE "...), s.tag), "] Too many updates, or too expensive\r\n"...)
-		})
+		return s.refuseUpdate()
 	}
-	u := &update{tag: s.tag, head: c.appendHead(nil, s.tag), search: c, sort: sort, seen: v.told, at: time.Now().Unix()}
+	u := &update{tag: s.tag, head: c.appendHead(nil, s, v), search: c, sort: sort, seen: v.told, at: time.Now().Unix()}
 	u.found = v.uids(slices.Clone(found).normal())
 	if sort != nil {
 		for _, m := range found { // each of its own, and not in the order of the view
@@ -55,6 +53,13 @@ func (c *searchCommand) keepUpdated(s *session, found selection, sort *sortComma
 	}
 	v.updates = append(v.updates, u)
 	return nil
+}
+
+// refuseUpdate is all that a client hears of it if there are no updates: RFC 5267 §4.3.1.
+func (s *session) refuseUpdate() error {
+	return s.write(func(b []byte) []byte {
+		return append(wire.AppendString(append(b, "* NO [NOUPDATE "...), s.tag), "] Too many updates, or too expensive\r\n"...)
+	})
 }
 
 // reads tells whether finding out takes more than the view.
@@ -67,7 +72,6 @@ func (v *view) countByUID() {
 	}
 	for _, u := range v.updates {
 		u.search.by = byUID
-		u.head = u.search.appendHead(nil, u.tag)
 	}
 }
 
@@ -128,7 +132,7 @@ func (u *update) judge(ctx context.Context, w *link.Writer, v *view) error {
 		return err
 	}
 	if len(came) > 0 {
-		b, err := u.add(ctx, append(w.Available(), u.head...), v, came)
+		b, err := u.add(ctx, u.search.appendBy(append(w.Available(), u.head...)), v, came)
 		if err != nil {
 			return err
 		}
@@ -145,7 +149,7 @@ func (u *update) tellLeft(w *link.Writer, v *view, left mailbox.UIDSet) error {
 	if len(left) == 0 {
 		return nil
 	}
-	b := append(w.Available(), u.head...)
+	b := u.search.appendBy(append(w.Available(), u.head...))
 	return w.Advance(append(u.remove(b, v, left), "\r\n"...))
 }
 

@@ -79,6 +79,7 @@ func extensions(l *Limits) []extension {
 		fuzzy(),
 		contextSearch(),
 		contextSort(),
+		multiSearch(),
 		threading("REFERENCES", byReferences),
 		threading("REFS", byRefs),
 		threading("ORDEREDSUBJECT", byOrderedSubject),

@@ -36,6 +36,7 @@ func FuzzParsers(f *testing.F) {
 		" 1 INBOX CATENATE (URL \"/INBOX;UIDVALIDITY=1/;UID=1/;SECTION=1;PARTIAL=0.5\" TEXT {3+}\r\nabc)", " \"\" (DEPTH infinity MAXSIZE 9) (/private/comment /shared/x)",
 		" INBOX (/private/comment {3+}\r\nabc /shared/x NIL)", " INBOX (QRESYNC (1 2 3:4 (5 6)) CONDSTORE)",
 		" foo (USE (\\Sent))", " PLAIN =", " \"a\" {1+}\r\nb", " (\"name\" NIL)", " IMAP4rev2", " INBOX (MESSAGES SIZE)", "", " x",
+		" foo (USE (\\Sent))", " PLAIN =", " \"a\" {1+}\r\nb", " (\"name\" NIL)", " IMAP4rev2", " INBOX (MESSAGES SIZE)", " IN (subtree (a b) selected) RETURN (ALL) ALL", "", " x",
 	} {
 		for i := range 3 {
 			f.Add(byte(i*11), args)

@@ -55,6 +55,8 @@ const (
 	maxSearchStrings = 50            // of one SEARCH that are looked for in bodies
 	maxQuestions     = 50            // of one SEARCH that the index is asked; what is more is looked for without it
 	maxRankings      = 10            // strings of one SEARCH that are matched fuzzily (RFC 6203 §8); what is more is matched exactly
+	maxSources       = 100           // mailbox specifiers of one ESEARCH, and names in one
+	maxSearched      = 5000          // mailboxes that one ESEARCH searches; RFC 7377 §2.4
 	maxUpdates       = 10            // searches of one session that are kept up to date; RFC 5267 §4.3.1 asks for one at least
 	maxAppends       = 10_000        // messages of one APPEND
 	maxCatParts      = 1000          // parts that a message of one is put together of: RFC 4469

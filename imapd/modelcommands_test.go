@@ -113,9 +113,10 @@ func (s numbers) prefix() string {
 	return ""
 }
 
-// find is the messages that a set names in a view, in order; false: it names none that can be.
-func (b *believer) find(s numbers, view []*belief) (found []*belief, ok bool) {
+// find is the messages that a set names in a view, in order, and whether all numbers are there.
+func (b *believer) find(s numbers, view []*belief) (found []*belief, all bool) {
 	wanted := map[*modelMessage]bool{}
+	all = true
 	for _, m := range b.saved {
 		wanted[m] = s.saved
 	}
@@ -136,7 +137,7 @@ func (b *believer) find(s numbers, view []*belief) (found []*belief, ok bool) {
 		}
 		first, last = min(first, last), max(first, last)
 		if !s.byUID && (last > int64(len(view)) || last == 0) {
-			return nil, false
+			all = false
 		}
 		for i, t := range view {
 			n := int64(i) + 1
@@ -151,7 +152,7 @@ func (b *believer) find(s numbers, view []*belief) (found []*belief, ok bool) {
 			found = append(found, t)
 		}
 	}
-	return found, true
+	return found, all
 }
 
 func messagesOf(found []*belief) (messages []*modelMessage) {

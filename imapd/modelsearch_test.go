@@ -107,14 +107,10 @@ func (b *believer) search(r *rand.Rand) *modelCommand {
 		b.modSeqs = b.modSeqs || key.modSeqs
 		sets := map[string][]*belief{}
 		for _, s := range key.sets {
-			found, ok := b.find(s, view)
-			if !ok && len(view) > 0 || b.uidOnly && !s.byUID && !s.saved {
-				if slices.Contains(options, "SAVE") {
-					b.saved = nil
-				}
+			if b.uidOnly && !s.byUID && !s.saved {
 				return b.expect(a, "BAD")
 			}
-			sets[fmt.Sprint(s)] = found
+			sets[fmt.Sprint(s)], _ = b.find(s, view) // RFC 7377 §2: "it MUST NOT be considered an error"
 		}
 		var found, perhapses []int64
 		var messages []*modelMessage

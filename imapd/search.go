@@ -57,6 +57,7 @@ type searchCommand struct {
 	extended bool // RETURN was there: the answer is ESEARCH
 	results  results
 	charset  bool  // CHARSET was there
+	multi    bool  // it is ESEARCH: responses say which mailbox they are about
 	ordered  bool  // it is SORT: what is found keeps its order
 	refusal  error // known when parsing, but of SEARCH itself: it is a NO, and empties "$"
 	part     part
@@ -135,7 +136,7 @@ func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
 	if !c.extended && s.dialect.searchesPlainly() {
 		return reply{}, c.writeNumbers(s.out, s.view, found)
 	}
-	err = s.write(func(b []byte) []byte { return c.appendResponse(b, s, found) })
+	err = s.write(func(b []byte) []byte { return c.appendResponse(b, s, s.view, found) })
 	if err == nil {
 		err = c.keepUpdated(s, found, nil)
 	}
@@ -144,27 +145,29 @@ func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
 
 // find finds the messages of the selected mailbox. An error empties the variable that SAVE was to fill: RFC 9051 §6.4.4.1.
 func (c *searchCommand) find(ctx context.Context, s *session) (found selection, err error) {
-	switch {
-	case c.charset && s.dialect.accept:
-		return nil, errNoCharset
-	case c.results&resultUpdate != 0 && s.view.updating(s.tag) != nil:
-		return nil, errTagUsed
-	}
-	if err = c.prepare(s); err == nil {
+	err = c.allowed(s)
+	if err == nil {
 		found, err = c.program.run(ctx, s.view, s.view.everything())
 	}
-	if err != nil && s.view != nil {
+	if r, _ := replyTo(err); err != nil && s.view != nil && r.status != statusBAD { // a BAD changes nothing: RFC 5182 §2.1
 		c.save(s.view, nil)
 	}
 	return found, err
 }
 
-// prepare is what comes before the search, wherever it is done.
-func (c *searchCommand) prepare(s *session) error {
-	if c.refusal != nil || !c.program.modSeqs {
+// allowed is what comes before the search, wherever it is done.
+func (c *searchCommand) allowed(s *session) error {
+	switch {
+	case c.charset && s.dialect.accept:
+		return errNoCharset
+	case c.results&resultUpdate != 0 && s.view.updating(s.tag) != nil:
+		return errTagUsed
+	case c.refusal != nil:
 		return c.refusal
+	case c.program.modSeqs:
+		return s.learnModSeqs()
 	}
-	return s.learnModSeqs()
+	return nil
 }
 
 // save keeps what was found, if it is to be kept.
@@ -212,19 +215,28 @@ func (c *searchCommand) writeNumbers(w *link.Writer, v *view, found selection) e
 	return w.WriteString("\r\n")
 }
 
-// appendResponse writes the response of RFC 9051 §7.3.4 about the selected mailbox.
-func (c *searchCommand) appendResponse(b []byte, s *session, found selection) []byte {
+// appendResponse writes the response of RFC 9051 §7.3.4.
+func (c *searchCommand) appendResponse(b []byte, s *session, v *view, found selection) []byte {
 	if c.results&^resultHints == resultSave && c.part.first == 0 {
 		return b // RFC 9051 §6.4.4: SAVE alone has no response.
 	}
-	return append(c.appendResults(c.appendHead(b, s.tag), s.view, found), "\r\n"...)
+	b = c.appendBy(c.appendHead(b, s, v))
+	return append(c.appendResults(b, v, found), "\r\n"...)
 }
 
 // appendHead begins an ESEARCH response.
-func (c *searchCommand) appendHead(b []byte, tag string) []byte {
-	b = append(wire.AppendString(append(b, "* ESEARCH (TAG "...), tag), ')')
+func (c *searchCommand) appendHead(b []byte, s *session, v *view) []byte {
+	b = wire.AppendString(append(b, "* ESEARCH (TAG "...), s.tag)
+	if c.multi {
+		b = s.dialect.appendMailbox(b, v)
+	}
+	return append(b, ')')
+}
+
+// appendBy says what the numbers of an ESEARCH response are.
+func (c *searchCommand) appendBy(b []byte) []byte {
 	if c.by == byUID {
-		b = append(b, " UID"...)
+		return append(b, " UID"...)
 	}
 	return b
 }

@@ -220,21 +220,19 @@ func (p *parser) setKey(g *program, by numbering) (matcher, bool) {
 	}
 	var sel selection
 	var meant mailbox.UIDSet // by a program that lasts
-	g.prepare = append(g.prepare, func(v *view) (err error) {
+	g.prepare = append(g.prepare, func(v *view) error {
 		if by == bySequence && !set.Saved && v.client.uidOnly {
 			return errUIDRequired
 		}
-		if meant != nil {
+		if g.lasts && meant != nil {
 			sel = v.positions(meant)
 			return nil
 		}
-		if sel = nil; v.told.Len() > 0 { // Clients search an empty mailbox for "1:*"; that is no error to them, and finds nothing.
-			sel, err = v.resolve(set, by)
-		}
+		sel, _ = v.present(set, by) // that not all are there is no error: RFC 7377 §2
 		if g.lasts {
 			meant = v.meant(set, by, sel)
 		}
-		return err
+		return nil
 	})
 	return func(c *candidate) answer { return answerTo(sel.has(c.pos)) }, true
 }

@@ -166,7 +166,7 @@ func (c *sortCommand) run(ctx context.Context, s *session) (reply, error) {
 	if !c.search.extended {
 		return reply{}, c.write(s, order)
 	}
-	err = s.write(func(b []byte) []byte { return c.search.appendResponse(b, s, order) })
+	err = s.write(func(b []byte) []byte { return c.search.appendResponse(b, s, s.view, order) })
 	if err == nil {
 		err = c.search.keepUpdated(s, order, c)
 	}

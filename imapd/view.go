@@ -52,26 +52,33 @@ type selection []span
 
 // resolve finds the messages that a command names. UIDs that are not there are passed over; sequence numbers have to be there.
 func (v *view) resolve(set wire.Set, by numbering) (selection, error) {
-	if set.Saved {
-		return v.positions(v.saved), nil
+	sel, all := v.present(set, by)
+	if !all {
+		return nil, errNumber // RFC 9051 §9 seq-number: "should respond with a tagged BAD".
 	}
-	sel := make(selection, 0, len(set.Ranges))
+	return sel, nil
+}
+
+// present are the messages of a set that are there, and whether all sequence numbers are.
+func (v *view) present(set wire.Set, by numbering) (sel selection, all bool) {
+	if set.Saved {
+		return v.positions(v.saved), true
+	}
+	sel, all = make(selection, 0, len(set.Ranges)), true
 	for _, r := range set.Ranges {
 		s, ok := v.byNumber(r)
 		if by == byUID {
 			s, ok = v.byUID(r), true
 		}
-		if !ok {
-			return nil, errNumber // RFC 9051 §9 seq-number: "should respond with a tagged BAD".
-		}
+		all = all && ok
 		if s.from < s.to {
 			sel = append(sel, s)
 		}
 	}
-	return sel.normal(), nil
+	return sel.normal(), all
 }
 
-// byNumber is a range of sequence numbers.
+// byNumber is a range of sequence numbers, as far as they are there, and whether they are.
 func (v *view) byNumber(r wire.Range) (span, bool) {
 	n := uint32(v.told.Len()) //nolint:gosec // no mailbox has as many messages as there are UIDs
 	if r.First == wire.Star {
@@ -80,7 +87,8 @@ func (v *view) byNumber(r wire.Range) (span, bool) {
 	if r.Last == wire.Star {
 		r.Last = n
 	}
-	return span{int(r.First) - 1, int(r.Last)}, n > 0 && max(r.First, r.Last) <= n // "12:*" of 10 messages means 10:12.
+	first, last := min(r.First, r.Last), max(r.First, r.Last) // "12:*" of 10 messages means 10:12.
+	return span{max(int(first), 1) - 1, int(min(last, n))}, n > 0 && last <= n
 }
 
 // byUID is a range of UIDs. "*" is the last message, even if "559:*" begins beyond it: RFC 9051 §6.4.9.

@@ -1,0 +1,158 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"posthouse/imapd/wire"
+	"posthouse/mailbox"
+)
+
+// multiSearch is MULTISEARCH: RFC 7377.
+func multiSearch() extension {
+	return extension{
+		name: "MULTISEARCH", rfc: "RFC 7377",
+		commands: []command{{name: "ESEARCH", rfc: "RFC 7377 §2", in: loggedIn, parse: parseMultiSearch}},
+	}
+}
+
+// multiSearchCommand is ESEARCH: a search in several mailboxes, whichever is selected.
+type multiSearchCommand struct {
+	search  searchCommand
+	sources []source // none: the selected mailbox
+}
+
+func parseMultiSearch(p *parser) (runner, error) {
+	c := &multiSearchCommand{}
+	c.search.by, c.search.multi = byUID, true
+	if !(p.SP() && p.searchSources(c) && p.searchReturn(&c.search) && p.searchCharset(&c.search) && p.searchProgram(&c.search.program) && p.End()) {
+		return nil, p.Err()
+	}
+	if c.search.results&resultSave != 0 && !c.selectedOnly() { // RFC 7377 §2.2
+		return nil, errSaveSelected
+	}
+	return c, c.search.check()
+}
+
+// searchSources decodes the source options and the space after them, if there are any. No scope options are defined.
+func (p *parser) searchSources(c *multiSearchCommand) bool {
+	if !p.Word("IN") {
+		return true
+	}
+	return p.SP() && p.List1(func() bool {
+		if p.At('(') {
+			return p.Refuse(errOption)
+		}
+		if len(c.sources) >= maxSources {
+			return p.Refuse(errTooMany)
+		}
+		c.sources = append(c.sources, source{})
+		return p.source(&c.sources[len(c.sources)-1])
+	}) && p.SP()
+}
+
+func (c *multiSearchCommand) selectedOnly() bool {
+	return !slices.ContainsFunc(c.sources, func(s source) bool { return !s.selected })
+}
+
+func (c *multiSearchCommand) withSelected() bool {
+	return c.sources == nil || slices.ContainsFunc(c.sources, func(s source) bool { return s.selected })
+}
+
+func (c *multiSearchCommand) run(ctx context.Context, s *session) (reply, error) {
+	if s.view == nil && (c.withSelected() || c.search.results&resultUpdate != 0) { // RFC 7377 §2.2
+		return reply{}, errState
+	}
+	if err := s.sync(ctx, telling{}); err != nil {
+		return reply{}, err
+	}
+	if c.selectedOnly() {
+		found, err := c.search.find(ctx, s)
+		if err == nil {
+			c.search.save(s.view, c.search.saved(found))
+			err = c.tell(s, s.view, found)
+		}
+		return reply{}, err
+	}
+	places, err := c.places(ctx, s)
+	if err == nil {
+		err = c.search.allowed(s)
+	}
+	for i := 0; i < len(places) && err == nil; i++ {
+		err = c.searchIn(ctx, s, places[i])
+	}
+	if n := len(places); err == nil && c.search.results&resultUpdate != 0 && (n == 0 || !s.selectedIs(&places[n-1])) {
+		err = s.refuseUpdate() // updates are for the selected mailbox, which was not searched
+	}
+	return reply{}, err
+}
+
+// places are the mailboxes to search, the selected one last. Too many are refused as a whole (RFC 7377 §2.4): a part of them would look
+// like all.
+func (c *multiSearchCommand) places(ctx context.Context, s *session) ([]place, error) {
+	places, err := s.places(ctx, c.sources)
+	if err != nil {
+		return nil, err
+	}
+	selected := c.withSelected()
+	places = slices.DeleteFunc(places, func(at place) bool {
+		is := s.selectedIs(&at)
+		selected = selected || is
+		return is
+	})
+	if selected {
+		places = append(places, place{Box: s.view.told.Box, account: s.view.account})
+	}
+	if len(places) > maxSearched {
+		return nil, errManyMailboxes
+	}
+	return places, nil
+}
+
+// selectedIs tells whether the mailbox is the selected one.
+func (s *session) selectedIs(at *place) bool {
+	return s.view != nil && s.view.box == at.ID && s.view.account == at.account
+}
+
+// searchIn searches one mailbox: the selected one as the client knows it, others as they stand.
+func (c *multiSearchCommand) searchIn(ctx context.Context, s *session, at place) error {
+	v := s.view
+	if !s.selectedIs(&at) {
+		if at.Messages == 0 {
+			return nil
+		}
+		now, err := at.account.Snapshot(ctx, at.ID)
+		if errors.Is(err, mailbox.ErrNoBox) { // it was deleted meanwhile
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		v = newView(at.account, now, &s.client)
+	}
+	c.search.program.lasts = v == s.view && c.search.results&resultUpdate != 0
+	found, err := c.search.program.run(ctx, v, v.everything())
+	if err != nil {
+		return err
+	}
+	return c.tell(s, v, found)
+}
+
+// tell answers for one mailbox, if there is anything to tell: RFC 7377 §2.1.
+func (c *multiSearchCommand) tell(s *session, v *view, found selection) error {
+	var err error
+	if len(found) > 0 {
+		err = s.write(func(b []byte) []byte { return c.search.appendResponse(b, s, v, found) })
+	}
+	if err == nil && v == s.view {
+		err = c.search.keepUpdated(s, found, nil)
+	}
+	return err
+}
+
+// appendMailbox tells which mailbox a response is about: RFC 7377 §4 one-correlator.
+func (d dialect) appendMailbox(b []byte, v *view) []byte {
+	b = d.appendName(append(b, " MAILBOX "...), v.told.Box.Name)
+	return wire.AppendNumber(append(b, " UIDVALIDITY "...), v.told.Box.UIDValidity)
+}
