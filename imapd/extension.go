@@ -86,6 +86,7 @@ func extensions(l *Limits) []extension {
 		i18nLevel(),
 		metadata(),
 		listMetadata(),
+		filters(),
 		uidOnly(),
 		acl(),
 		listMyRights(),

@@ -51,6 +51,7 @@ const (
 	maxSectionDepth  = mime.MaxDepth // part numbers of a section
 	maxFetchItems    = 200           // of one FETCH
 	maxSearchKeys    = 1000          // of one SEARCH
+	maxFilterDepth   = 10            // filters inside filters; RFC 5466 §3.1 asks for 3
 	maxSortKeys      = 20            // criteria of one SORT
 	maxSearchStrings = 50            // of one SEARCH that are looked for in bodies
 	maxQuestions     = 50            // of one SEARCH that the index is asked; what is more is looked for without it

@@ -253,6 +253,11 @@ func (c *setMetadata) run(ctx context.Context, s *session) (reply, error) {
 		if len(c.values[i]) > mailbox.MaxAnnotation {
 			return reply{}, errLongValue
 		}
+		if at.ID == 0 {
+			if err := s.checkFilter(entry, c.values[i]); err != nil {
+				return reply{}, err
+			}
+		}
 		changes[i] = mailbox.SetAnnotation{Box: at.ID, Entry: entry, Value: c.values[i]}
 	}
 	applied, err := at.account.Apply(ctx, changes...)

@@ -77,7 +77,7 @@ func (c *multiSearchCommand) run(ctx context.Context, s *session) (reply, error)
 	}
 	places, err := c.places(ctx, s)
 	if err == nil {
-		err = c.search.allowed(s)
+		err = c.search.allowed(ctx, s)
 	}
 	for i := 0; i < len(places) && err == nil; i++ {
 		err = c.searchIn(ctx, s, places[i])

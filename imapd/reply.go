@@ -103,6 +103,8 @@ var (
 	errDone           = bad("Expected DONE")
 	errItem           = bad("Unknown data item")
 	errKey            = bad("Unknown search key")
+	errFilterName     = bad("The name of a filter has no slash")
+	errFilter         = no("CANNOT", "Not a filter's name, or not search criteria")
 	errSource         = bad("Unknown mailbox specifier")
 	errSaveSelected   = bad("SAVE is for the selected mailbox alone")
 	errManyMailboxes  = no("LIMIT", "Too many mailboxes to search at once")

@@ -83,6 +83,9 @@ func (c *searchCommand) check() error {
 	if c.program.invalid {
 		c.refusal = errCharset
 	}
+	if c.refusal != nil && c.program.filters != nil { // RFC 5466 §3.1
+		return reply{statusBAD, errCharset.code, errCharset.text}
+	}
 	c.program.lasts = c.results&resultUpdate != 0
 	return nil
 }
@@ -145,7 +148,7 @@ func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
 
 // find finds the messages of the selected mailbox. An error empties the variable that SAVE was to fill: RFC 9051 §6.4.4.1.
 func (c *searchCommand) find(ctx context.Context, s *session) (found selection, err error) {
-	err = c.allowed(s)
+	err = c.allowed(ctx, s)
 	if err == nil {
 		found, err = c.program.run(ctx, s.view, s.view.everything())
 	}
@@ -156,7 +159,7 @@ func (c *searchCommand) find(ctx context.Context, s *session) (found selection, 
 }
 
 // allowed is what comes before the search, wherever it is done.
-func (c *searchCommand) allowed(s *session) error {
+func (c *searchCommand) allowed(ctx context.Context, s *session) error {
 	switch {
 	case c.charset && s.dialect.accept:
 		return errNoCharset
@@ -164,10 +167,12 @@ func (c *searchCommand) allowed(s *session) error {
 		return errTagUsed
 	case c.refusal != nil:
 		return c.refusal
-	case c.program.modSeqs:
-		return s.learnModSeqs()
 	}
-	return nil
+	err := c.program.fill(ctx, s)
+	if err == nil && c.program.modSeqs {
+		err = s.learnModSeqs()
+	}
+	return err
 }
 
 // save keeps what was found, if it is to be kept.
@@ -304,6 +309,8 @@ type program struct {
 	varies    bool                // a key asks for what may change of a message
 	ages      bool                // a key asks how old messages are
 	lasts     bool                // it is run again when the mailbox has changed
+	filters   []*filter           // whose keys are not there yet
+	depth     int                 // of the filter that is being parsed
 }
 
 // run finds the messages among those of a selection, looking at what is near first: at the view, then at the index, then at facts, then
