@@ -73,6 +73,25 @@ func FuzzParsers(f *testing.F) {
 	})
 }
 
+// A filter is search criteria, and nothing beside them: those that may be set can be part of a search.
+func FuzzFilter(f *testing.F) {
+	for _, value := range []string{"SEEN", "OR SMALLER 5 FROM \"x\"", "BODY {3+}\r\nabc", "BODY {3}\r\nabc SEEN", "(", "SEEN\r\nDRAFT", "FILTER a", ""} {
+		f.Add(value)
+	}
+	tab := newTable(extensions(&Limits{}))
+	f.Fuzz(func(t *testing.T, value string) {
+		g, m := &program{}, matcher(nil)
+		if !g.parseFilter(tab, []byte(value), &m) {
+			return
+		}
+		whole := &program{}
+		p := &parser{lineDecoder("(" + value + ")\r\n"), tab}
+		if _, ok := p.searchKey(whole); !ok || !p.End() {
+			t.Fatalf("%q is a filter, and no list of keys: %v", value, p.Err())
+		}
+	})
+}
+
 // checkItems checks that the names of sections in answers are sections again, and the same.
 func checkItems(t *testing.T, tab *table, c *fetchCommand) {
 	for _, item := range c.items {

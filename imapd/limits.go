@@ -51,6 +51,7 @@ const (
 	maxSectionDepth  = mime.MaxDepth // part numbers of a section
 	maxFetchItems    = 200           // of one FETCH
 	maxSearchKeys    = 1000          // of one SEARCH
+	maxSaved         = 100_000       // ranges of UIDs that "$" holds; RFC 5182 §2.5
 	maxFilterDepth   = 10            // filters inside filters; RFC 5466 §3.1 asks for 3
 	maxSortKeys      = 20            // criteria of one SORT
 	maxSearchStrings = 50            // of one SEARCH that are looked for in bodies

@@ -70,7 +70,9 @@ func (c *multiSearchCommand) run(ctx context.Context, s *session) (reply, error)
 	if c.selectedOnly() {
 		found, err := c.search.find(ctx, s)
 		if err == nil {
-			c.search.save(s.view, c.search.saved(found))
+			err = c.search.save(s.view, c.search.saved(found))
+		}
+		if err == nil {
 			err = c.tell(s, s.view, found)
 		}
 		return reply{}, err

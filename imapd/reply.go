@@ -105,6 +105,7 @@ var (
 	errKey            = bad("Unknown search key")
 	errFilterName     = bad("The name of a filter has no slash")
 	errFilter         = no("CANNOT", "Not a filter's name, or not search criteria")
+	errNotSaved       = no("NOTSAVED", "Too many messages to keep in \"$\"")
 	errSource         = bad("Unknown mailbox specifier")
 	errSaveSelected   = bad("SAVE is for the selected mailbox alone")
 	errManyMailboxes  = no("LIMIT", "Too many mailboxes to search at once")

@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -135,7 +136,9 @@ func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	c.save(s.view, c.saved(found))
+	if err := c.save(s.view, c.saved(found)); err != nil {
+		return reply{}, err
+	}
 	if !c.extended && s.dialect.searchesPlainly() {
 		return reply{}, c.writeNumbers(s.out, s.view, found)
 	}
@@ -153,7 +156,7 @@ func (c *searchCommand) find(ctx context.Context, s *session) (found selection, 
 		found, err = c.program.run(ctx, s.view, s.view.everything())
 	}
 	if r, _ := replyTo(err); err != nil && s.view != nil && r.status != statusBAD { // a BAD changes nothing: RFC 5182 §2.1
-		c.save(s.view, nil)
+		err = errors.Join(err, c.save(s.view, nil))
 	}
 	return found, err
 }
@@ -175,11 +178,16 @@ func (c *searchCommand) allowed(ctx context.Context, s *session) error {
 	return err
 }
 
-// save keeps what was found, if it is to be kept.
-func (c *searchCommand) save(v *view, sel selection) {
-	if c.results&resultSave != 0 {
-		v.saved = v.uids(sel)
+// save keeps what was found, if it is to be kept; nothing of what is too much: RFC 5182 §2.5.
+func (c *searchCommand) save(v *view, sel selection) error {
+	if c.results&resultSave == 0 {
+		return nil
 	}
+	if v.saved = v.uids(sel); len(v.saved) > maxSaved {
+		v.saved = nil
+		return errNotSaved
+	}
+	return nil
 }
 
 // saved is what SAVE keeps: RFC 9051 §6.4.4.1, table 4.

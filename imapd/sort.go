@@ -162,7 +162,9 @@ func (c *sortCommand) run(ctx context.Context, s *session) (reply, error) {
 	for i, m := range ranked {
 		order[i] = span{m.pos, m.pos + 1}
 	}
-	c.search.save(s.view, c.search.saved(order))
+	if err := c.search.save(s.view, c.search.saved(order)); err != nil {
+		return reply{}, err
+	}
 	if !c.search.extended {
 		return reply{}, c.write(s, order)
 	}
