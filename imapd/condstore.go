@@ -127,7 +127,7 @@ func (c *storeCommand) runIf(ctx context.Context, s *session) (reply, error) {
 	if *c.condition > 0 {
 		mutation := c.change.mutation(s.view.box)
 		mutation.UIDs, mutation.UnchangedSince = modified, *c.condition
-		applied, err := s.view.account.Apply(ctx, mutation)
+		applied, err := s.apply(ctx, s.view.account, mutation)
 		if err != nil {
 			return reply{}, err
 		}

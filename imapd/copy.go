@@ -54,11 +54,14 @@ func (c *copyCommand) run(ctx context.Context, s *session) (reply, error) {
 	}
 	var done mailbox.Result
 	var at mailbox.ModSeq // of the selected mailbox's account, after it
-	if to.owner == s.view.owner {
-		done, at, err = c.within(ctx, s.view, &to, uids)
-	} else {
-		done, at, err = c.across(ctx, s.view, &to, sel)
-	}
+	err = s.meanwhile(&progress{}, func() (err error) {
+		if to.owner == s.view.owner {
+			done, at, err = c.within(ctx, s.view, &to, uids)
+		} else {
+			done, at, err = c.across(ctx, s.view, &to, sel)
+		}
+		return err
+	})
 	if err != nil {
 		return reply{}, err
 	}

@@ -49,7 +49,7 @@ func (c *expungeCommand) run(ctx context.Context, s *session) (reply, error) {
 		}
 		uids = s.view.uids(sel)
 	}
-	applied, err := s.view.expunge(ctx, uids)
+	applied, err := s.expunge(ctx, s.view, uids)
 	if err != nil || applied.Results == nil || len(applied.Results[0].Source) == 0 {
 		return reply{}, err
 	}
@@ -64,11 +64,11 @@ func (s *session) highest(at mailbox.ModSeq) reply {
 	return done("HIGHESTMODSEQ " + strconv.FormatInt(int64(at), 10))
 }
 
-func (v *view) expunge(ctx context.Context, uids mailbox.UIDSet) (applied mailbox.Applied, err error) {
+func (s *session) expunge(ctx context.Context, v *view, uids mailbox.UIDSet) (applied mailbox.Applied, err error) {
 	if len(uids) == 0 {
 		return applied, nil
 	}
-	return v.account.Apply(ctx, mailbox.Expunge{Box: v.box, UIDs: uids})
+	return s.apply(ctx, v.account, mailbox.Expunge{Box: v.box, UIDs: uids})
 }
 
 // runClose expunges without telling, and deselects: RFC 9051 §6.4.1.
@@ -78,7 +78,7 @@ func runClose(ctx context.Context, s *session) (reply, error) {
 	if v.allow(toExpunge) != nil { // RFC 4314 §4 CLOSE
 		return reply{}, nil
 	}
-	_, err := v.expunge(ctx, mailbox.AllUIDs())
+	_, err := s.expunge(ctx, v, mailbox.AllUIDs())
 	if errors.Is(err, mailbox.ErrNoBox) { // It has no NO; and there is nothing left to expunge.
 		err = nil
 	}

@@ -80,6 +80,7 @@ func extensions(l *Limits) []extension {
 		contextSearch(),
 		contextSort(),
 		multiSearch(),
+		inProgress(),
 		threading("REFERENCES", byReferences),
 		threading("REFS", byRefs),
 		threading("ORDEREDSUBJECT", byOrderedSubject),

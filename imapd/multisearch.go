@@ -81,6 +81,9 @@ func (c *multiSearchCommand) run(ctx context.Context, s *session) (reply, error)
 	if err == nil {
 		err = c.search.allowed(ctx, s)
 	}
+	for _, at := range places {
+		c.search.program.progress.goal += at.Messages
+	}
 	for i := 0; i < len(places) && err == nil; i++ {
 		err = c.searchIn(ctx, s, places[i])
 	}
@@ -134,7 +137,11 @@ func (c *multiSearchCommand) searchIn(ctx context.Context, s *session, at place)
 		v = newView(at.account, now, &s.client)
 	}
 	c.search.program.lasts = v == s.view && c.search.results&resultUpdate != 0
-	found, err := c.search.program.run(ctx, v, v.everything())
+	var found selection
+	err := s.meanwhile(&c.search.program.progress, func() (err error) {
+		found, err = c.search.program.run(ctx, v, v.everything())
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -153,7 +153,11 @@ func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
 func (c *searchCommand) find(ctx context.Context, s *session) (found selection, err error) {
 	err = c.allowed(ctx, s)
 	if err == nil {
-		found, err = c.program.run(ctx, s.view, s.view.everything())
+		c.program.progress.goal = int64(s.view.told.Len())
+		err = s.meanwhile(&c.program.progress, func() (err error) {
+			found, err = c.program.run(ctx, s.view, s.view.everything())
+			return err
+		})
 	}
 	if r, _ := replyTo(err); err != nil && s.view != nil && r.status != statusBAD { // a BAD changes nothing: RFC 5182 §2.1
 		err = errors.Join(err, c.save(s.view, nil))
@@ -319,6 +323,8 @@ type program struct {
 	lasts     bool                // it is run again when the mailbox has changed
 	filters   []*filter           // whose keys are not there yet
 	depth     int                 // of the filter that is being parsed
+
+	progress progress
 }
 
 // run finds the messages among those of a selection, looking at what is near first: at the view, then at the index, then at facts, then
@@ -350,6 +356,7 @@ func (g *program) run(ctx context.Context, v *view, among selection) (selection,
 			}
 		}
 	}
+	g.progress.done.Add(int64(among.len() - r.open.len()))
 	if len(r.open) == 0 {
 		return r.hits.normal(), ctx.Err()
 	}
@@ -358,6 +365,7 @@ func (g *program) run(ctx context.Context, v *view, among selection) (selection,
 		if err != nil {
 			return nil, err
 		}
+		g.progress.done.Add(1)
 		if k.Facts == nil {
 			continue
 		}

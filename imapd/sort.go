@@ -144,7 +144,7 @@ func (c *sortCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	messages, err := s.view.withKeys(ctx, found)
+	messages, err := c.search.withKeys(ctx, s, found)
 	if err != nil {
 		return reply{}, err
 	}
@@ -216,6 +216,15 @@ func (c *sortCommand) write(s *session, order selection) error {
 		}
 	}
 	return s.out.WriteString("\r\n")
+}
+
+// withKeys are the messages that were found, with their keys.
+func (c *searchCommand) withKeys(ctx context.Context, s *session, found selection) (messages []sorted, err error) {
+	err = s.meanwhile(&c.program.progress, func() error {
+		messages, err = s.view.withKeys(ctx, found)
+		return err
+	})
+	return messages, err
 }
 
 // withKeys are the messages of a selection with their keys. One whose content is gone sorts as if it were empty.

@@ -88,7 +88,7 @@ func (c *storeCommand) run(ctx context.Context, s *session) (reply, error) {
 	if c.condition != nil {
 		return c.runIf(ctx, s)
 	}
-	if _, err := s.view.account.Apply(ctx, c.change.mutation(s.view.box)); err != nil {
+	if _, err := s.apply(ctx, s.view.account, c.change.mutation(s.view.box)); err != nil {
 		return reply{}, err
 	}
 	if c.silent {

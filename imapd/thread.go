@@ -61,7 +61,7 @@ func (c *threadCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	messages, err := s.view.withKeys(ctx, found)
+	messages, err := c.search.withKeys(ctx, s, found)
 	if err != nil {
 		return reply{}, err
 	}
