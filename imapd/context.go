@@ -14,14 +14,19 @@ import (
 // that changes nothing; PARTIAL has become an extension of its own (RFC 9394).
 func contextSearch() extension {
 	return extension{
-		name: "CONTEXT=SEARCH", rfc: "RFC 5267",
+		name: "CONTEXT=SEARCH", rfc: "RFC 5267", needs: "ESEARCH",
 		commands: []command{{name: "CANCELUPDATE", rfc: "RFC 5267 §4.3.5", in: selected, parse: parseCancelUpdate}},
 		returns:  []searchOption{resultOption("CONTEXT", resultContext), resultOption("UPDATE", resultUpdate)},
 	}
 }
 
 // contextSort is CONTEXT=SORT: the same for SORT.
-func contextSort() extension { return extension{name: "CONTEXT=SORT", rfc: "RFC 5267"} }
+func contextSort() extension {
+	return extension{
+		name: "CONTEXT=SORT", rfc: "RFC 5267", needs: "CONTEXT=SEARCH",
+		offered: func(s *session) bool { return s.table.commands["SORT"] != nil },
+	}
+}
 
 // update is a search whose outcome the client is kept up to date of: RFC 5267 §4.3. It belongs to a view, and ends with it.
 type update struct {

@@ -11,7 +11,7 @@ import (
 
 // filters is FILTERS: RFC 5466. A filter is an entry of the account's own metadata (RFC 5464), by which searches are kept for later.
 func filters() extension {
-	return extension{name: "FILTERS", rfc: "RFC 5466", search: []searchKey{{"FILTER", parseFilterKey}}}
+	return extension{name: "FILTERS", rfc: "RFC 5466", needs: "METADATA", search: []searchKey{{"FILTER", parseFilterKey}}}
 }
 
 // The entries that have filters as values: RFC 5466 §3.2. A private one goes before a shared one of the same name.
@@ -61,7 +61,7 @@ func (g *program) fill(ctx context.Context, s *session) error {
 			value = values[sharedFilters+strings.ToLower(f.name)]
 		}
 		g.depth, g.fuzzy = f.depth+1, f.fuzzy
-		if value == nil || g.depth > maxFilterDepth || !g.parseFilter(s.server.table, value, &f.matches) {
+		if value == nil || g.depth > maxFilterDepth || !g.parseFilter(s.table, value, &f.matches) {
 			return no("UNDEFINED-FILTER "+f.name, "No such filter, or it cannot be used")
 		}
 	}
@@ -96,14 +96,14 @@ func (s *session) checkFilter(entry string, value []byte) error {
 	if !isFilter || value == nil {
 		return nil
 	}
-	p := &parser{wire.NewDecoder(bufio.NewReader(strings.NewReader(" " + name + "\r\n"))), s.server.table}
+	p := &parser{wire.NewDecoder(bufio.NewReader(strings.NewReader(" " + name + "\r\n"))), s.table}
 	p.Limits = lateLimits(0)
 	var m matcher
 	g := &program{}
 	if p.Next() != nil {
 		return errFilter
 	}
-	if _, ok := parseFilterKey(p, g); !ok || !p.End() || !g.parseFilter(s.server.table, value, &m) || g.invalid {
+	if _, ok := parseFilterKey(p, g); !ok || !p.End() || !g.parseFilter(s.table, value, &m) || g.invalid {
 		return errFilter
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 // multiSearch is MULTISEARCH: RFC 7377.
 func multiSearch() extension {
 	return extension{
-		name: "MULTISEARCH", rfc: "RFC 7377",
+		name: "MULTISEARCH", rfc: "RFC 7377", needs: "ESEARCH",
 		commands: []command{{name: "ESEARCH", rfc: "RFC 7377 §2", in: loggedIn, parse: parseMultiSearch}},
 	}
 }
