@@ -101,6 +101,9 @@ func (c *appendCommand) stage(ctx context.Context, s *session, to *place) (adds 
 		if len(adds) >= maxAppends {
 			return adds, errTooMany
 		}
+		if limit := s.server.opts.Limits.saved(); limit > 0 && len(adds) >= limit {
+			return adds, no(limitCode(limit, 0), "Too many messages to append at once")
+		}
 		add, err := m.stage(ctx, s, to)
 		if err != nil {
 			return adds, err

@@ -56,6 +56,7 @@ func (c *searchCommand) keepUpdated(s *session, found selection, sort *sortComma
 			u.order = append(u.order, v.told.At(m.from).UID)
 		}
 	}
+	c.program.most = 0
 	v.updates = append(v.updates, u)
 	return nil
 }

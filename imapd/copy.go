@@ -48,6 +48,10 @@ func (c *copyCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	sel, lowest, err := c.most(s, sel)
+	if err != nil {
+		return reply{}, err
+	}
 	uids := s.view.uids(sel)
 	if uids == nil {
 		return reply{text: "No such messages"}, nil
@@ -66,10 +70,23 @@ func (c *copyCommand) run(ctx context.Context, s *session) (reply, error) {
 		return reply{}, err
 	}
 	r, err := c.tell(s, done)
-	if err == nil && c.move {
-		r = s.highest(at)
+	if err != nil || !c.move {
+		return r, err
 	}
-	return r, err
+	return s.upTo(lowest, s.highest(at))
+}
+
+// most are those of the messages that may be moved at once. COPY is for all or none of them: RFC 9738 §3.1.
+func (c *copyCommand) most(s *session, sel selection) (selection, mailbox.UID, error) {
+	if c.move {
+		sel, lowest := s.most(sel)
+		return sel, lowest, nil
+	}
+	limit := s.server.opts.Limits.saved()
+	if _, lowest := s.view.last(sel, limit); lowest > 0 {
+		return nil, 0, no(limitCode(limit, lowest), "Too many messages to copy at once")
+	}
+	return sel, 0, nil
 }
 
 // within copies or moves messages within an account. They lose the flags that the user may not set there: RFC 4314 §4 COPY.

@@ -41,11 +41,14 @@ func (c *expungeCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err := s.view.allow(toExpunge); err != nil {
 		return reply{}, err
 	}
-	uids := mailbox.AllUIDs()
+	uids, lowest := mailbox.AllUIDs(), mailbox.UID(0)
 	if !c.all {
 		sel, err := s.view.resolve(c.set, byUID)
 		if err != nil {
 			return reply{}, err
+		}
+		if s.server.opts.Limits.CommandMessages > 0 {
+			sel, lowest = s.most(s.view.deleted(sel))
 		}
 		uids = s.view.uids(sel)
 	}
@@ -53,7 +56,17 @@ func (c *expungeCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil || applied.Results == nil || len(applied.Results[0].Source) == 0 {
 		return reply{}, err
 	}
-	return s.highest(applied.ModSeq), nil
+	return s.upTo(lowest, s.highest(applied.ModSeq))
+}
+
+// deleted are those of the messages that are marked so.
+func (v *view) deleted(sel selection) (marked selection) {
+	for pos, m := range v.each(sel) {
+		if m.Flags&mailbox.Deleted != 0 {
+			marked = marked.add(pos)
+		}
+	}
+	return marked
 }
 
 // highest is the reply to a command that took messages away: who knows of VANISHED hears up to where it knows (RFC 7162 §3.2.7).

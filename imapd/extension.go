@@ -81,6 +81,8 @@ func extensions(l *Limits) []extension {
 		contextSort(),
 		multiSearch(),
 		inProgress(),
+		messageLimit(l.CommandMessages),
+		saveLimit(l),
 		threading("REFERENCES", byReferences),
 		threading("REFS", byRefs),
 		threading("ORDEREDSUBJECT", byOrderedSubject),

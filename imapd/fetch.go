@@ -206,6 +206,9 @@ func (p *parser) namedItem(name string, items *[]fetcher) bool {
 }
 
 func (c *fetchCommand) run(ctx context.Context, s *session) (reply, error) {
+	if limit := s.server.opts.Limits.CommandMessages; limit > 0 && c.part.size() > limit { // RFC 9738 §3.1
+		return reply{}, no(limitCode(limit, 0), "Too many messages for one command")
+	}
 	sel, err := s.view.resolve(c.set, c.by)
 	if err == nil {
 		sel, err = c.sinceThen(ctx, s, sel)
@@ -213,6 +216,7 @@ func (c *fetchCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	sel, lowest := s.most(sel)
 	if c.ownUID && s.client.uidOnly {
 		c.items = c.items[1:] // the answer begins with it
 	}
@@ -236,13 +240,31 @@ func (c *fetchCommand) run(ctx context.Context, s *session) (reply, error) {
 			f.changed = seen
 		}
 	}
-	if err := f.all(ctx, sel); err != nil {
-		return reply{}, err
+	for _, s := range inTurn(sel, lowest) {
+		if err := f.all(ctx, s); err != nil {
+			return reply{}, err
+		}
 	}
-	if f.missing {
+	switch {
+	case f.missing:
 		return reply{}, errGone
+	case f.unmarked != nil:
+		return reply{}, f.unmarked
 	}
-	return reply{}, f.unmarked
+	return s.upTo(lowest, reply{})
+}
+
+// inTurn is how messages are answered for: all at once, or if these are not all, one after the other from the last (RFC 9738 §3.1).
+func inTurn(sel selection, lowest mailbox.UID) (turns []selection) {
+	if lowest == 0 {
+		return []selection{sel}
+	}
+	for _, s := range slices.Backward(sel) {
+		for pos := s.to - 1; pos >= s.from; pos-- {
+			turns = append(turns, selection{{pos, pos + 1}})
+		}
+	}
+	return turns
 }
 
 // markSeen sets \Seen of the messages that lack it, in one change, and returns them: the answer has their new flags, as RFC 9051

@@ -80,9 +80,9 @@ func (g *program) parseFilter(t *table, value []byte, m *matcher) bool {
 	if p.Next() != nil || p.AtEnd() {
 		return false
 	}
-	outer := g.matches
+	outer, scopes := g.matches, len(g.scopes) // the filter may be a key that need not hold
 	ok := p.searchProgram(g)
-	*m, g.matches = g.matches, outer
+	*m, g.matches, g.scopes = g.matches, outer, g.scopes[:scopes]
 	_, err := r.Peek(1)
 	return ok && err != nil
 }

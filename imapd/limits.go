@@ -19,6 +19,8 @@ type Limits struct {
 	IdleTime           time.Duration // between commands, and in IDLE; RFC 9051 §5.4 asks for 30 minutes, here 31
 	CommandTime        time.Duration // to wait for the next octets of a command that has begun; 2 minutes
 	WriteTime          time.Duration // for a client to take 64 KiB; 2 minutes
+	CommandMessages    int           // of one FETCH, SEARCH, STORE, COPY, MOVE, UID EXPUNGE or APPEND (RFC 9738); any number
+	SavedMessages      int           // of one COPY or APPEND; any number
 	LoginDelay         time.Duration // of the answer to a failed login, doubled by each further one; 1 second
 }
 
@@ -32,6 +34,8 @@ func (l Limits) withDefaults() Limits {
 		IdleTime:           cmp.Or(l.IdleTime, 31*time.Minute),
 		CommandTime:        cmp.Or(l.CommandTime, 2*time.Minute),
 		WriteTime:          cmp.Or(l.WriteTime, 2*time.Minute),
+		CommandMessages:    l.CommandMessages,
+		SavedMessages:      l.SavedMessages,
 		LoginDelay:         cmp.Or(l.LoginDelay, time.Second),
 	}
 }

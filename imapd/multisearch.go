@@ -75,7 +75,10 @@ func (c *multiSearchCommand) run(ctx context.Context, s *session) (reply, error)
 		if err == nil {
 			err = c.tell(s, s.view, found)
 		}
-		return reply{}, err
+		if err != nil {
+			return reply{}, err
+		}
+		return s.upTo(c.search.program.lowest, reply{})
 	}
 	places, err := c.places(ctx, s)
 	if err == nil {
@@ -83,6 +86,9 @@ func (c *multiSearchCommand) run(ctx context.Context, s *session) (reply, error)
 	}
 	for _, at := range places {
 		c.search.program.progress.goal += at.Messages
+	}
+	if limit := int64(s.server.opts.Limits.CommandMessages); err == nil && limit > 0 && c.search.program.progress.goal > limit {
+		err = errManyMessages
 	}
 	for i := 0; i < len(places) && err == nil; i++ {
 		err = c.searchIn(ctx, s, places[i])

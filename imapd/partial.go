@@ -59,6 +59,14 @@ func (r *part) scores(all []int) []int {
 	return all[from:max(from, to)]
 }
 
+// size is how many messages it asks for; 0: all.
+func (r *part) size() int {
+	if r.first == 0 {
+		return 0
+	}
+	return int(r.last-r.first) + 1
+}
+
 // of is the part of a selection.
 func (r *part) of(sel selection) selection {
 	if r.first == 0 {

@@ -169,12 +169,14 @@ var settings = map[string]func(t testing.TB, o *Options, value string){
 	"issuer": func(t testing.TB, o *Options, v string) { // one that does not answer
 		o.Auth = sasl.New(sasl.Options{Directory: mustHouse(t), Tokens: oidc.New(oidc.Options{Issuer: v, Audience: "mail"})})
 	},
-	"message-size": func(t testing.TB, o *Options, v string) { o.Limits.MessageSize = int64(number(t, v)) },
-	"sessions":     func(t testing.TB, o *Options, v string) { o.Limits.Sessions = number(t, v) },
-	"network":      func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerNetwork = number(t, v) },
-	"account":      func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerAccount = number(t, v) },
-	"grants":       grant,
-	"reference":    func(testing.TB, *Options, string) {}, // see TestScriptsAtDovecot
+	"message-size":     func(t testing.TB, o *Options, v string) { o.Limits.MessageSize = int64(number(t, v)) },
+	"sessions":         func(t testing.TB, o *Options, v string) { o.Limits.Sessions = number(t, v) },
+	"network":          func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerNetwork = number(t, v) },
+	"account":          func(t testing.TB, o *Options, v string) { o.Limits.SessionsPerAccount = number(t, v) },
+	"command-messages": func(t testing.TB, o *Options, v string) { o.Limits.CommandMessages = number(t, v) },
+	"saved-messages":   func(t testing.TB, o *Options, v string) { o.Limits.SavedMessages = number(t, v) },
+	"grants":           grant,
+	"reference":        func(testing.TB, *Options, string) {}, // see TestScriptsAtDovecot
 }
 
 // grant does what an operator may: "team@south.test INBOX anyone lrs; …". Boxes are made if need be.

@@ -140,19 +140,24 @@ func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
 		return reply{}, err
 	}
 	if !c.extended && s.dialect.searchesPlainly() {
-		return reply{}, c.writeNumbers(s.out, s.view, found)
+		err = c.writeNumbers(s.out, s.view, found)
+	} else {
+		err = s.write(func(b []byte) []byte { return c.appendResponse(b, s, s.view, found) })
 	}
-	err = s.write(func(b []byte) []byte { return c.appendResponse(b, s, s.view, found) })
 	if err == nil {
 		err = c.keepUpdated(s, found, nil)
 	}
-	return reply{}, err
+	if err != nil {
+		return reply{}, err
+	}
+	return s.upTo(c.program.lowest, reply{})
 }
 
 // find finds the messages of the selected mailbox. An error empties the variable that SAVE was to fill: RFC 9051 §6.4.4.1.
 func (c *searchCommand) find(ctx context.Context, s *session) (found selection, err error) {
 	err = c.allowed(ctx, s)
 	if err == nil {
+		c.program.most = s.server.opts.Limits.CommandMessages
 		c.program.progress.goal = int64(s.view.told.Len())
 		err = s.meanwhile(&c.program.progress, func() (err error) {
 			found, err = c.program.run(ctx, s.view, s.view.everything())
@@ -325,17 +330,26 @@ type program struct {
 	depth     int                 // of the filter that is being parsed
 
 	progress progress
+
+	scopes []*selection // what all must be in that is found
+	most   int          // messages that may be looked at: the last of them; 0: all
+	whole  bool         // it is all or nothing: more are too many
+	lowest mailbox.UID  // of those that were looked at, if there were more
 }
 
 // run finds the messages among those of a selection, looking at what is near first: at the view, then at the index, then at facts, then
 // at bodies.
-func (g *program) run(ctx context.Context, v *view, among selection) (selection, error) {
+func (g *program) run(ctx context.Context, v *view, all selection) (selection, error) {
 	for _, f := range g.prepare {
 		if err := f(v); err != nil {
 			return nil, err
 		}
 	}
 	g.begin(ctx, v)
+	among, err := g.among(v, all)
+	if err != nil {
+		return nil, err
+	}
 	r := found{matches: g.matches}
 	for k, err := range v.facts(ctx, 0, among) {
 		if err != nil {
@@ -356,7 +370,7 @@ func (g *program) run(ctx context.Context, v *view, among selection) (selection,
 			}
 		}
 	}
-	g.progress.done.Add(int64(among.len() - r.open.len()))
+	g.progress.done.Add(int64(all.len() - r.open.len()))
 	if len(r.open) == 0 {
 		return r.hits.normal(), ctx.Err()
 	}

@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -18,7 +19,7 @@ func TestSearchThatIsTooMuchToSave(t *testing.T) {
 	}
 	now := mailbox.NewSnapshot(mailbox.Box{ID: 1}, nil, []*mailbox.Slab{{Messages: messages}})
 	out := &bytes.Buffer{}
-	s := &session{tag: "a", out: link.NewWriter(out), view: newView(nil, now, &awareness{})}
+	s := &session{server: &Server{}, tag: "a", out: link.NewWriter(out), view: newView(nil, now, &awareness{})}
 	for line, want := range map[string]error{
 		"SEARCH RETURN (SAVE) SEEN":         errNotSaved,
 		"SEARCH RETURN (SAVE) SEEN UID 4:*": nil,
@@ -34,5 +35,28 @@ func TestSearchThatIsTooMuchToSave(t *testing.T) {
 	}
 	if err := s.out.Flush(); err != nil || strings.Contains(out.String(), "ESEARCH") {
 		t.Error(err, "it answers with results")
+	}
+}
+
+// What is in two selections is what has its place in both.
+func TestSelectionBoth(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(9738, 1))
+	random := func() (sel selection) {
+		for pos := range 40 {
+			if r.IntN(3) > 0 {
+				sel = sel.add(pos)
+			}
+		}
+		return sel
+	}
+	for range 200 {
+		a, b := random(), random()
+		both := a.both(b)
+		for pos := range 40 {
+			if both.has(pos) != (a.has(pos) && b.has(pos)) {
+				t.Fatalf("%v and %v have in common %v", a, b, both)
+			}
+		}
 	}
 }

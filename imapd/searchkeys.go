@@ -164,7 +164,9 @@ func parseNot(p *parser, g *program) (matcher, bool) {
 	if !p.SP() {
 		return nil, false
 	}
+	outer := len(g.scopes)
 	m, ok := p.searchKey(g)
+	g.scopes = g.scopes[:outer]
 	return func(c *candidate) answer { return yes - m(c) }, ok
 }
 
@@ -172,11 +174,13 @@ func parseOr(p *parser, g *program) (matcher, bool) {
 	if !p.SP() {
 		return nil, false
 	}
+	outer := len(g.scopes)
 	a, ok := p.searchKey(g)
 	if !ok || !p.SP() {
 		return nil, false
 	}
 	b, ok := p.searchKey(g)
+	g.scopes = g.scopes[:outer]
 	return func(c *candidate) answer {
 		if left := a(c); left != yes {
 			return max(left, b(c))
@@ -218,19 +222,19 @@ func (p *parser) setKey(g *program, by numbering) (matcher, bool) {
 	if !p.Set(&set) {
 		return nil, false
 	}
-	var sel selection
+	sel := g.scope()
 	var meant mailbox.UIDSet // by a program that lasts
 	g.prepare = append(g.prepare, func(v *view) error {
 		if by == bySequence && !set.Saved && v.client.uidOnly {
 			return errUIDRequired
 		}
 		if g.lasts && meant != nil {
-			sel = v.positions(meant)
+			*sel = v.positions(meant)
 			return nil
 		}
-		sel, _ = v.present(set, by) // that not all are there is no error: RFC 7377 §2
+		*sel, _ = v.present(set, by) // that not all are there is no error: RFC 7377 §2
 		if g.lasts {
-			meant = v.meant(set, by, sel)
+			meant = v.meant(set, by, *sel)
 		}
 		return nil
 	})

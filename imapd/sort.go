@@ -106,6 +106,7 @@ type sortCommand struct {
 
 func parseSort(p *parser, by numbering) (runner, error) {
 	c := &sortCommand{by: by}
+	c.search.program.whole = true
 	c.search.by, c.search.ordered = by, true
 	if !(p.SP() && p.searchReturn(&c.search) && p.List1(func() bool { return p.sortCriterion(c) }) && p.SP() && p.charset(&c.search) &&
 		p.SP() && p.searchProgram(&c.search.program) && p.End()) {

@@ -82,12 +82,23 @@ func (c *storeCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	sel, lowest := s.most(sel)
 	if c.change.uids = s.view.uids(sel); c.change.uids == nil {
 		return reply{}, nil
 	}
+	run := c.runAnyway
 	if c.condition != nil {
-		return c.runIf(ctx, s)
+		run = c.runIf
 	}
+	r, err := run(ctx, s)
+	if err != nil {
+		return reply{}, err
+	}
+	return s.upTo(lowest, r)
+}
+
+// runAnyway is STORE without a condition.
+func (c *storeCommand) runAnyway(ctx context.Context, s *session) (reply, error) {
 	if _, err := s.apply(ctx, s.view.account, c.change.mutation(s.view.box)); err != nil {
 		return reply{}, err
 	}

@@ -40,7 +40,7 @@ type threadCommand struct {
 
 func parseThread(p *parser, by numbering) (runner, error) {
 	c := &threadCommand{}
-	c.search.by = by
+	c.search.by, c.search.program.whole = by, true
 	var algorithm string
 	if !p.SP() || !p.Label(&algorithm) {
 		return nil, p.Err()

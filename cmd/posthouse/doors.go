@@ -122,7 +122,10 @@ func (h *house) readerDoor(l config.Listener, listener net.Listener) door {
 func (h *house) newIMAP(l config.Listener) lineServer {
 	return imapd.NewServer(imapd.Options{
 		Hostname: h.hostname, Store: h.store, Auth: h.authority, Sharing: h.directory, TLS: h.doorTLS(l.Protocol), AllowPlaintextAuth: l.AllowPlaintextAuth,
-		Limits: imapd.Limits{MessageSize: h.limits.MessageSize}, Log: h.log, Observe: h.observe("imap"),
+		Limits: imapd.Limits{
+			MessageSize: h.limits.MessageSize, CommandMessages: h.limits.CommandMessages, SavedMessages: h.limits.SavedMessages,
+		},
+		Log: h.log, Observe: h.observe("imap"),
 		Extra: &imapd.Extra{Name: scheduled.Name, Rights: scheduled.Rights, Open: h.scheduled.Account},
 	})
 }

@@ -15,13 +15,14 @@ import (
 
 // Bounds of values.
 const (
-	minMessageSize = 64 << 10 // RFC 5321 §4.5.3.1.7
-	maxMessageSize = 1 << 30
-	minRecipients  = 100 // RFC 5321 §4.5.3.1.8
-	maxRecipients  = 100_000
-	maxRetries     = 100
-	minRetry       = time.Second
-	maxDuration    = 60 * 24 * time.Hour
+	minMessageSize     = 64 << 10 // RFC 5321 §4.5.3.1.7
+	maxMessageSize     = 1 << 30
+	minRecipients      = 100 // RFC 5321 §4.5.3.1.8
+	maxRecipients      = 100_000
+	minCommandMessages = 1000 // RFC 9738 §3
+	maxRetries         = 100
+	minRetry           = time.Second
+	maxDuration        = 60 * 24 * time.Hour
 )
 
 // parser turns a document into a Config and gathers complaints.
@@ -250,10 +251,20 @@ func (p *parser) limits(d docLimits) Limits {
 	}
 	return Limits{
 		MessageSize: size, Recipients: d.Recipients,
+		CommandMessages:     p.perCommand("limits.command_messages", d.CommandMessages),
+		SavedMessages:       p.perCommand("limits.saved_messages", d.SavedMessages),
 		MessagesPerDay:      p.perDay("limits.messages_per_day", d.MessagesPerDay),
 		RecipientsPerDay:    p.perDay("limits.recipients_per_day", d.RecipientsPerDay),
 		NewRecipientsPerDay: p.perDay("limits.new_recipients_per_day", d.NewRecipientsPerDay),
 	}
+}
+
+// perCommand is a number of messages that is not less than RFC 9738 §3 advises; 0: any number.
+func (p *parser) perCommand(key string, n int) int {
+	if n != 0 && n < minCommandMessages {
+		p.complain(key, "%d is neither 0 nor at least %d (RFC 9738 §3)", n, minCommandMessages)
+	}
+	return n
 }
 
 func (p *parser) mailbox(d docMailbox) (out Mailbox) {

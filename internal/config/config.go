@@ -101,6 +101,8 @@ type Delivery struct {
 type Limits struct {
 	MessageSize int64 // octets
 	Recipients  int
+	// Messages of one IMAP command, and of one COPY or APPEND alone (RFC 9738); 0: any number.
+	CommandMessages, SavedMessages int
 	// What an account may send in a day; 0: any number.
 	MessagesPerDay, RecipientsPerDay, NewRecipientsPerDay int
 }
@@ -253,6 +255,8 @@ type docDelivery struct {
 type docLimits struct {
 	MessageSize         string `toml:"message_size"`
 	Recipients          int    `toml:"recipients"`
+	CommandMessages     int    `toml:"command_messages"`
+	SavedMessages       int    `toml:"saved_messages"`
 	MessagesPerDay      int    `toml:"messages_per_day"`
 	RecipientsPerDay    int    `toml:"recipients_per_day"`
 	NewRecipientsPerDay int    `toml:"new_recipients_per_day"`

@@ -122,6 +122,7 @@ func TestComplaintsNameLineAndFix(t *testing.T) {
 		"clients shown to whom": {shortest + "[[listener]]\nprotocol=\"smtp\"\naddress=\"[::]:25\"\nshow_clients=true\n", "f:9: listener[0].show_clients: it means nothing for smtp"},
 		"warn after give up":    {shortest + "[delivery]\nwarn_after=\"200h\"\n", "f:7: delivery.warn_after: 200h is later"},
 		"size":                  {shortest + "[limits]\nmessage_size=\"big\"\n", "f:7: limits.message_size: \"big\" is not a size"},
+		"command messages":      {shortest + "[limits]\ncommand_messages=999\n", "f:7: limits.command_messages: 999 is neither 0 nor at least 1000"},
 		"clamav not there":      {shortest + "[admission]\nstages=[\"clamav\"]\n", "f:6: admission: the stage clamav needs [admission.clamav] with an address"},
 		"milter not asked":      {shortest + "[admission]\nstages=[]\nuser_stages=[]\n[[admission.milter]]\naddress=\"tcp://[::1]:1\"\n", "f:9: admission.milter[0]: neither stages nor user_stages has \"milter\""},
 		"milter's address":      {shortest + "[[admission.milter]]\naddress=\"localhost\"\n", "f:7: admission.milter[0].address: \"localhost\" is neither tcp://host:port nor unix:///path"},
