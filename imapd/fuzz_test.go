@@ -288,6 +288,8 @@ var (
 		`ACL|MYRIGHTS|LISTRIGHTS|GENURLAUTH|URLFETCH|` +
 		`[0-9]+ (EXISTS|EXPUNGE|RECENT|FETCH|UIDFETCH))[ \r]`)
 	literalForm = regexp.MustCompile(`~?\{([0-9]+)\}\r\n$`)
+	untaggedForm = regexp.MustCompile(`^\* (OK|NO|BAD|BYE|CAPABILITY|ENABLED|LIST|LSUB|STATUS|SEARCH|ESEARCH|COMPARATOR|FLAGS|ID|NAMESPACE|ACL|MYRIGHTS|LISTRIGHTS|METADATA|QUOTA|QUOTAROOT|SORT|THREAD|VANISHED|[0-9]+ (EXISTS|EXPUNGE|RECENT|FETCH))[ \r]`)
+	literalForm  = regexp.MustCompile(`~?\{([0-9]+)\}\r\n$`)
 )
 
 // checkResponses reads responses as a client would, and compares their tags with those of the commands. Only a command that asked for

@@ -110,6 +110,8 @@ var (
 	errSaveSelected   = bad("SAVE is for the selected mailbox alone")
 	errManyMailboxes  = no("LIMIT", "Too many mailboxes to search at once")
 	errManyMessages   = no("LIMIT", "Too many messages to search at once")
+	errCollation      = bad("Not the name of a collation")
+	errComparator     = no("BADCOMPARATOR", "No such comparator")
 	errTagUsed        = bad("A search of that tag is being kept up to date")
 	errNoUpdate       = bad("No search of that tag is being kept up to date")
 	errFlag           = bad("Not a flag that can be set")

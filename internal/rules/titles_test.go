@@ -63,6 +63,7 @@ func titles() map[int]string {
 		4616: "The PLAIN SASL Mechanism",
 		4648: "The Base16, Base32, and Base64 Data Encodings",
 		4731: "IMAP4 Extension to SEARCH Command for Controlling What Kind of Information Is Returned",
+		4790: "Internet Application Protocol Collation Registry",
 		4865: "SMTP Submission Service Extension for Future Message Release",
 		4954: "SMTP Service Extension for Authentication",
 		4959: "IMAP Extension for SASL Initial Client Response",
