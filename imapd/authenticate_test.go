@@ -140,6 +140,6 @@ func TestSessionEndsWithItsPassword(t *testing.T) {
 	c.until("b OK")
 	c.send("c IDLE\r\n")
 	c.until("+ Idling")
-	c.until("* BYE What you logged in by has ended")
+	c.until("* BYE [EXPIRED] What you logged in by has ended")
 	c.expectEnd()
 }

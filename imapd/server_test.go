@@ -106,13 +106,13 @@ func TestShutdownEndsSessionsBetweenCommands(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Shutdown(context.Background()) }()
 	for _, c := range []*client{early, waiting, idle} {
-		c.until("* BYE Closing")
+		c.until("* BYE [UNAVAILABLE] Closing")
 		c.expectEnd()
 	}
 	// The command that runs is completed, and nothing after it begins.
 	appending.send("0123456789\r\nb NOOP\r\n")
 	appending.until("a OK [APPENDUID")
-	if line := appending.line(); line != "* BYE Closing; try again later" {
+	if line := appending.line(); line != "* BYE [UNAVAILABLE] Closing; try again later" {
 		t.Errorf("%q after the last command", line)
 	}
 	appending.expectEnd()
@@ -218,7 +218,7 @@ func TestFailedLoginsAreDelayed(t *testing.T) {
 				t.Errorf("failure %d took %v", i, took)
 			}
 		}
-		c.until("* BYE Too many failed logins")
+		c.until("* BYE [LIMIT] Too many failed logins")
 		c.expectEnd()
 		<-ended
 	})

@@ -156,7 +156,7 @@ func (s *session) step(ctx context.Context) {
 	}
 	s.after = nil
 	if lost != nil {
-		s.bye("Cannot tell where the command ends")
+		s.bye("[CLIENTBUG] Cannot tell where the command ends")
 	}
 	if observe := s.server.opts.Observe.Command; observe != nil && c != nil {
 		observe(c.name, r.status.String(), time.Since(began))
@@ -245,9 +245,9 @@ func (s *session) answer(ctx context.Context, c *command, r reply) {
 	switch {
 	case s.ended:
 	case s.account == nil && s.errors >= maxEarlyErrors, s.errors >= maxErrors:
-		s.bye("Too many errors")
+		s.bye("[CLIENTBUG] Too many errors")
 	case s.failedLogins >= maxFailedLogins:
-		s.bye("Too many failed logins")
+		s.bye("[LIMIT] Too many failed logins")
 	}
 }
 
@@ -271,9 +271,9 @@ func (s *session) lose(err error) {
 	switch {
 	case s.ended:
 	case s.link.Stopping():
-		s.bye("Closing; try again later")
+		s.bye("[UNAVAILABLE] Closing; try again later")
 	case !s.who.Until.IsZero() && time.Now().After(s.who.Until):
-		s.bye("What you logged in by has ended")
+		s.bye("[EXPIRED] What you logged in by has ended")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.bye("Nothing heard for too long")
 	}
