@@ -91,7 +91,8 @@ func (c *appendCommand) run(ctx context.Context, s *session) (reply, error) {
 	for _, r := range applied.Results {
 		uids = append(uids, r.UIDs...)
 	}
-	return done(appendUIDCode(applied.Results[0].UIDValidity, mailbox.NewUIDSet(uids...))), nil
+	uids = mailbox.NewUIDSet(uids...)
+	return done(appendUIDCode(applied.Results[0].UIDValidity, uids)), s.ownMessages(ctx, &to, uids)
 }
 
 // stage reads all messages. Those that were read are given back with an error, too.

@@ -15,6 +15,8 @@ type awareness struct {
 
 	metadata  bool           // of METADATA responses nobody asked for: RFC 5464 §4.4.2
 	annotated mailbox.ModSeq // up to which it was told of them
+
+	selected *eventGroup // what it wants to hear of the selected mailbox, by NOTIFY: RFC 5465; nil: all, as commands run
 }
 
 // condStore is CONDSTORE: RFC 7162.

@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -37,7 +38,8 @@ type update struct {
 	found  mailbox.UIDSet // the outcome, as the client was told
 	order  []mailbox.UID  // the same, in the order of sort
 	seen   *mailbox.Snapshot
-	at     int64 // when, in seconds since 1970; it and seen are those of found
+	fetch  func(context.Context, mailbox.UIDSet) error // tells what is to be told of new messages
+	at     int64                                       // when, in seconds since 1970; it and seen are those of found
 }
 
 // keepUpdated has the client told of changes to what was found, if it asked for that.
@@ -50,6 +52,7 @@ func (c *searchCommand) keepUpdated(s *session, found selection, sort *sortComma
 		return s.refuseUpdate()
 	}
 	u := &update{tag: s.tag, head: c.appendHead(nil, s, v), search: c, sort: sort, seen: v.told, at: time.Now().Unix()}
+	u.fetch = func(ctx context.Context, uids mailbox.UIDSet) error { return s.tellItems(ctx, c.items, uids) }
 	u.found = v.uids(slices.Clone(found).normal())
 	if sort != nil {
 		for _, m := range found { // each of its own, and not in the order of the view
@@ -138,6 +141,10 @@ func (u *update) judge(ctx context.Context, w *link.Writer, v *view) error {
 		return err
 	}
 	if len(came) > 0 {
+		fresh := mailbox.UIDSet{{First: u.seen.Box.UIDNext, Last: math.MaxUint32}}
+		if err := u.fetch(ctx, came.Intersect(fresh)); err != nil { // RFC 5465 §7: before the ESEARCH response, and of new ones only
+			return err
+		}
 		b, err := u.add(ctx, u.search.appendBy(append(w.Available(), u.head...)), v, came)
 		if err != nil {
 			return err

@@ -58,6 +58,7 @@ func (c *copyCommand) run(ctx context.Context, s *session) (reply, error) {
 	}
 	var done mailbox.Result
 	var at mailbox.ModSeq // of the selected mailbox's account, after it
+	s.acted = true
 	err = s.meanwhile(&progress{}, func() (err error) {
 		if to.owner == s.view.owner {
 			done, at, err = c.within(ctx, s.view, &to, uids)
@@ -67,6 +68,9 @@ func (c *copyCommand) run(ctx context.Context, s *session) (reply, error) {
 		return err
 	})
 	if err != nil {
+		return reply{}, err
+	}
+	if err := s.ownMessages(ctx, &to, done.UIDs); err != nil {
 		return reply{}, err
 	}
 	r, err := c.tell(s, done)

@@ -18,7 +18,21 @@ func (c change) run(ctx context.Context, s *session) (reply, error) {
 	if err == nil {
 		_, err = s.account.Apply(ctx, mutation)
 	}
-	return reply{}, err
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{}, s.ownNames(ctx, namesOf(mutation)...)
+}
+
+// namesOf are the names that a change is about.
+func namesOf(m mailbox.Mutation) []string {
+	switch m := m.(type) {
+	case mailbox.Subscribe:
+		return []string{m.Name}
+	case mailbox.Unsubscribe:
+		return []string{m.Name}
+	}
+	return nil
 }
 
 // changeOf parses a command whose only argument is the name of a mailbox.
@@ -70,8 +84,10 @@ func (c *renameCommand) run(ctx context.Context, s *session) (reply, error) {
 	case from.prefix != "" && from.Name == mailbox.Inbox: // its messages would go, for which the right to rename it is not enough
 		return reply{}, mailbox.ErrInbox
 	}
-	_, err = from.account.Apply(ctx, mailbox.RenameBox{From: from.Name, To: to.name})
-	return reply{}, err
+	if _, err := from.account.Apply(ctx, mailbox.RenameBox{From: from.Name, To: to.name}); err != nil {
+		return reply{}, err
+	}
+	return reply{}, s.ownNames(ctx, from.prefix+from.Name, to.prefix+to.name)
 }
 
 type createCommand struct {
@@ -111,6 +127,9 @@ func (c *createCommand) run(ctx context.Context, s *session) (reply, error) {
 		return reply{}, err
 	}
 	box := shownBox(applied.Results[0].Box, at.prefix)
+	if err := s.ownNames(ctx, box.Name); err != nil {
+		return reply{}, err
+	}
 	return done(string(appendMailboxID([]byte("MAILBOXID "), &box))), // RFC 8474 §4.1
 		s.write(func(b []byte) []byte { return s.dialect.appendCreated(b, box, name) })
 }

@@ -27,7 +27,9 @@ func (c *deleteCommand) run(ctx context.Context, s *session) (reply, error) {
 	}
 	if s.view != nil && s.view.box == at.ID && s.view.owner == at.owner {
 		s.view = nil
-		return reply{}, s.write(s.dialect.appendClosed)
+		if err := s.write(s.dialect.appendClosed); err != nil {
+			return reply{}, err
+		}
 	}
-	return reply{}, nil
+	return reply{}, s.ownNames(ctx, at.Name)
 }

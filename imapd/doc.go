@@ -5,7 +5,7 @@
 //
 // The flow: Server.Serve → session.serve → step: wire.Decoder.Next → table.lookup → command.parse → runner.run → view.sync → the tagged
 // reply. A command is a row of a table and a file; so is an extension (extensions). parse and run are separate values, and only the
-// session's loop and IDLE touch the connection.
+// session's loop and what waits for the client (session.hear) touch the connection.
 //
 // Message sequence numbers exist in view.go and nowhere else: a view is what the client of one session has been told of its mailbox.
 // What the commands of other sessions did comes in by comparing mailbox.Snapshots, at the end of every command and in IDLE, and is

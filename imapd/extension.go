@@ -90,6 +90,7 @@ func extensions(l *Limits) []extension {
 		metadata(),
 		listMetadata(),
 		filters(),
+		notify(),
 		uidOnly(),
 		acl(),
 		listMyRights(),

@@ -37,6 +37,7 @@ func FuzzParsers(f *testing.F) {
 		" INBOX (/private/comment {3+}\r\nabc /shared/x NIL)", " INBOX (QRESYNC (1 2 3:4 (5 6)) CONDSTORE)",
 		" foo (USE (\\Sent))", " PLAIN =", " \"a\" {1+}\r\nb", " (\"name\" NIL)", " IMAP4rev2", " INBOX (MESSAGES SIZE)", "", " x",
 		" foo (USE (\\Sent))", " PLAIN =", " \"a\" {1+}\r\nb", " (\"name\" NIL)", " IMAP4rev2", " INBOX (MESSAGES SIZE)", " IN (subtree (a b) selected) RETURN (ALL) ALL", "", " x",
+		" foo (USE (\\Sent))", " PLAIN =", " \"a\" {1+}\r\nb", " (\"name\" NIL)", " IMAP4rev2", " INBOX (MESSAGES SIZE)", " IN (subtree (a b) selected) RETURN (ALL) ALL", " SET (selected (MessageNew (uid) MessageExpunge)) (subtree a NONE)", "", " x",
 	} {
 		for i := range 3 {
 			f.Add(byte(i*11), args)
@@ -202,6 +203,7 @@ func FuzzSession(f *testing.F) {
 		"GENURLAUTH \"imap://x@h/INBOX/;UID=1;URLAUTH=anonymous\" INTERNAL\nRESETKEY INBOX\nURLFETCH \"imap://x@h/INBOX/;UID=1;URLAUTH=anonymous:INTERNAL:00\"\nSETQUOTA \"\" (STORAGE 9)",
 		"UID EXPUNGE 1:*\nUID MOVE * Trash\nUID SEARCH RETURN (PARTIAL -1:-2) MODSEQ 1\nSELECT INBOX (QRESYNC (1 1 1:9 (1 1)))\nNOOP\nUNAUTHENTICATE\nNOOP",
 		"COMPRESS DEFLATE\nNOOP\nNOOP", "UNSELECT\nSELECT Trash (CONDSTORE)\nUIDBATCHES 1\nSTATUS INBOX (HIGHESTMODSEQ MAILBOXID DELETED DELETED-STORAGE)",
+		"NOTIFY SET STATUS (selected (MessageNew (uid) MessageExpunge)) (personal (MailboxName MessageNew MessageExpunge))\nCREATE x\nCOPY 1 x\nNOTIFY NONE",
 		"SEARCH RETURN (UPDATE) UNSEEN\nUID SORT RETURN (UPDATE ALL) (SIZE) UTF-8 SEEN\nSTORE 1 +FLAGS (\\Seen)\nCANCELUPDATE \"t0\"\nEXPUNGE",
 		"SEARCH RETURN (SAVE ALL) OR SEEN 1:*\nUID SEARCH UID $\nLIST (SUBSCRIBED RECURSIVEMATCH) \"\" (a %) RETURN (STATUS (UNSEEN))",
 	} {

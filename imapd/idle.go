@@ -34,7 +34,7 @@ func (c *idleCommand) run(ctx context.Context, s *session) (reply, error) {
 		err = s.tellNow(ctx, "+ Idling\r\n")
 	}
 	if err == nil {
-		err = c.wait(ctx, s, changes)
+		err = s.hear(changes, func() error { return s.tellNow(ctx, "") })
 	}
 	if err != nil {
 		return reply{}, err
@@ -46,14 +46,30 @@ func (c *idleCommand) run(ctx context.Context, s *session) (reply, error) {
 	return reply{}, err
 }
 
-// wait tells of changes until the client sends something or is gone. While another goroutine waits for that, this one alone writes.
-func (c *idleCommand) wait(ctx context.Context, s *session, changes <-chan mailbox.ModSeq) error {
+// attend tells of changes until the next command comes, to a client that listens all the time: RFC 5465 §3.1.
+func (s *session) attend(ctx context.Context) {
+	err := s.out.Flush()
+	if err == nil {
+		err = s.hear(s.notification.changes, func() error {
+			return s.tellAll(ctx, telling{expunge: s.client.expungesAtOnce()}, "")
+		})
+	}
+	if err == nil {
+		err = s.in.Gone()
+	}
+	if err != nil {
+		s.lose(err)
+	}
+}
+
+// hear tells of changes until the client sends something or is gone. While another goroutine waits for that, this one alone writes.
+func (s *session) hear(changes <-chan mailbox.ModSeq, tell func() error) error {
 	s.link.BeforeRead = nil
 	heard := make(chan struct{})
 	go func() {
 		defer close(heard)
 		s.link.Await()
-		c.p.Wait()
+		s.in.Wait()
 		s.link.Begin()
 	}()
 	defer func() {
@@ -73,7 +89,10 @@ func (c *idleCommand) wait(ctx context.Context, s *session, changes <-chan mailb
 			if !open {
 				changes = nil
 			}
-			if err := s.tellNow(ctx, ""); err != nil {
+			if s.notification != nil {
+				s.notification.news = true
+			}
+			if err := tell(); err != nil {
 				return err
 			}
 		}
@@ -82,6 +101,9 @@ func (c *idleCommand) wait(ctx context.Context, s *session, changes <-chan mailb
 
 // changes are hints that the selected mailbox may have changed; none if there is no mailbox.
 func (s *session) changes(ctx context.Context) (<-chan mailbox.ModSeq, error) {
+	if s.notification != nil {
+		return s.notification.changes, nil
+	}
 	if s.view == nil {
 		return nil, nil
 	}
@@ -90,13 +112,26 @@ func (s *session) changes(ctx context.Context) (<-chan mailbox.ModSeq, error) {
 
 // tellNow sends what has changed, and a line after it.
 func (s *session) tellNow(ctx context.Context, line string) error {
-	err := s.sync(ctx, telling{expunge: true})
+	return s.tellAll(ctx, telling{expunge: true}, line)
+}
+
+// tellAll sends what has changed, as far as it may be told now, and a line after it.
+func (s *session) tellAll(ctx context.Context, t telling, line string) error {
+	err := s.sync(ctx, t)
 	if err == nil {
-		err = s.tellAnnotated(ctx)
+		err = s.tellOthers(ctx)
 	}
 	if err != nil && !s.ended && s.out.Err() == nil { // The next change, or the next command, may find it better.
 		s.log.Error("cannot look for changes", "err", err)
 		err = nil
 	}
 	return errors.Join(err, s.out.WriteString(line), s.out.Flush())
+}
+
+// tellOthers tells of what is not in the selected mailbox.
+func (s *session) tellOthers(ctx context.Context) error {
+	if s.notification != nil {
+		return s.tellNotices(ctx)
+	}
+	return s.tellAnnotated(ctx)
 }

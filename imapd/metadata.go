@@ -277,7 +277,7 @@ func (c *setMetadata) run(ctx context.Context, s *session) (reply, error) {
 
 // tellAnnotated tells which entries others have set or taken away, if the client wants to hear of it: RFC 5464 §4.4.2.
 func (s *session) tellAnnotated(ctx context.Context) error {
-	if !s.client.metadata {
+	if !s.client.metadata && s.notification == nil {
 		return nil
 	}
 	boxes, latest, err := s.account.Annotated(ctx, s.client.annotated)
@@ -293,6 +293,9 @@ func (s *session) tellAnnotated(ctx context.Context) error {
 		names[b.ID] = b.Name
 	}
 	for _, id := range boxes {
+		if !s.wantsMetadata(names[id]) {
+			continue
+		}
 		list, err := s.account.Annotations(ctx, id, s.client.annotated)
 		if errors.Is(err, mailbox.ErrNoBox) {
 			continue

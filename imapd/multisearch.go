@@ -48,7 +48,8 @@ func (p *parser) searchSources(c *multiSearchCommand) bool {
 			return p.Refuse(errTooMany)
 		}
 		c.sources = append(c.sources, source{})
-		return p.source(&c.sources[len(c.sources)-1])
+		last := &c.sources[len(c.sources)-1]
+		return p.source(last) && (!last.delayed || p.Refuse(errSource)) // RFC 7377 §2.2
 	}) && p.SP()
 }
 

@@ -74,6 +74,7 @@ func (s *session) tellProgress(p *progress) {
 
 // apply makes changes that may take long, since they are of many messages.
 func (s *session) apply(ctx context.Context, account mailbox.Account, changes ...mailbox.Mutation) (applied mailbox.Applied, err error) {
+	s.acted = true
 	err = s.meanwhile(&progress{}, func() error {
 		applied, err = account.Apply(ctx, changes...)
 		return err

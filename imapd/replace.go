@@ -67,7 +67,7 @@ func (c *replaceCommand) run(ctx context.Context, s *session) (reply, error) {
 	err = c.end(&c.message)
 	var applied mailbox.Applied
 	if err == nil {
-		applied, err = to.account.Apply(ctx, changes...)
+		applied, err = s.apply(ctx, to.account, changes...)
 	}
 	if err != nil {
 		to.account.Discard(add.Blob)
@@ -80,6 +80,9 @@ func (c *replaceCommand) run(ctx context.Context, s *session) (reply, error) {
 		}
 	}
 	r := applied.Results[0]
+	if err := s.ownMessages(ctx, &to, r.UIDs); err != nil {
+		return reply{}, err
+	}
 	if err := s.out.WriteString("* OK [" + appendUIDCode(r.UIDValidity, r.UIDs) + "] Replacement message\r\n"); err != nil {
 		return reply{}, err
 	}

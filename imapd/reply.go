@@ -112,11 +112,17 @@ var (
 	errManyMessages   = no("LIMIT", "Too many messages to search at once")
 	errCollation      = bad("Not the name of a collation")
 	errComparator     = no("BADCOMPARATOR", "No such comparator")
-	errTagUsed        = bad("A search of that tag is being kept up to date")
-	errNoUpdate       = bad("No search of that tag is being kept up to date")
-	errFlag           = bad("Not a flag that can be set")
-	errRecursive      = bad("RECURSIVEMATCH needs another selection option")
-	errServerBug      = no("SERVERBUG", "Internal error")
+	errBadEvent       = no("BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange "+
+		"MailboxMetadataChange ServerMetadataChange)", "Unknown event")
+	errEventPair   = bad("MessageNew and MessageExpunge go together, and FlagChange with them")
+	errNotSelected = bad("That is not for this mailbox specifier")
+	errTwoSelected = bad("SELECTED and SELECTED-DELAYED do not go together")
+	errOverflow    = no("NOTIFICATIONOVERFLOW", "Too many mailboxes")
+	errTagUsed     = bad("A search of that tag is being kept up to date")
+	errNoUpdate    = bad("No search of that tag is being kept up to date")
+	errFlag        = bad("Not a flag that can be set")
+	errRecursive   = bad("RECURSIVEMATCH needs another selection option")
+	errServerBug   = no("SERVERBUG", "Internal error")
 )
 
 // replies says what errors of other rooms are to a client. It is the only place that does; a test enumerates every sentinel.

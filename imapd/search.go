@@ -57,10 +57,11 @@ type searchCommand struct {
 	by       numbering
 	extended bool // RETURN was there: the answer is ESEARCH
 	results  results
-	charset  bool  // CHARSET was there
-	multi    bool  // it is ESEARCH: responses say which mailbox they are about
-	ordered  bool  // it is SORT: what is found keeps its order
-	refusal  error // known when parsing, but of SEARCH itself: it is a NO, and empties "$"
+	charset  bool      // CHARSET was there
+	multi    bool      // it is ESEARCH: responses say which mailbox they are about
+	ordered  bool      // it is SORT: what is found keeps its order
+	items    []fetcher // of messages that come to be found, by UPDATE
+	refusal  error     // known when parsing, but of SEARCH itself: it is a NO, and empties "$"
 	part     part
 	program  program
 }
@@ -97,7 +98,12 @@ func (p *parser) searchReturn(c *searchCommand) bool {
 		return true
 	}
 	c.extended = true
+	last := ""
 	return p.SP() && p.List(func() bool {
+		if last == "UPDATE" && p.At('(') {
+			last = ""
+			return p.updateItems(c)
+		}
 		var name string
 		if !p.Label(&name) {
 			return false
@@ -106,6 +112,7 @@ func (p *parser) searchReturn(c *searchCommand) bool {
 		if !known {
 			return p.Refuse(errOption)
 		}
+		last = name
 		return option.parse(p, c)
 	}) && p.SP()
 }

@@ -21,7 +21,8 @@ import (
 	"posthouse/mailbox"
 )
 
-// session is one connection from greeting to BYE. One goroutine runs it; only IDLE has a second one wait.
+// session is one connection from greeting to BYE. One goroutine runs it; IDLE, and between commands a client
+// that uses NOTIFY, has a second one wait.
 type session struct {
 	server *Server
 	table  *table
@@ -31,14 +32,16 @@ type session struct {
 	in     *wire.Decoder
 	out    *link.Writer
 
-	tag     string // of the command that runs
-	dialect dialect
-	client  awareness
-	who     directory.Account
-	account mailbox.Account // nil before authentication
-	view    *view           // nil unless a mailbox is selected
-	extra   mailbox.Account // kept elsewhere; nil: it is not open
-	foreign map[mail.AccountID]*foreign
+	tag          string // of the command that runs
+	dialect      dialect
+	client       awareness
+	notification *notification // nil: NOTIFY is not in use
+	acted        bool          // the command changed messages
+	who          directory.Account
+	account      mailbox.Account // nil before authentication
+	view         *view           // nil unless a mailbox is selected
+	extra        mailbox.Account // kept elsewhere; nil: it is not open
+	foreign      map[mail.AccountID]*foreign
 
 	failedLogins int
 	errors       int                   // commands answered BAD
@@ -112,6 +115,7 @@ func (s *session) serve(ctx context.Context) {
 }
 
 func (s *session) close() {
+	s.stopNotifying()
 	s.view = nil
 	s.closeForeign()
 	if s.account != nil {
@@ -135,6 +139,11 @@ func (s *session) step(ctx context.Context) {
 	if !s.link.Await() {
 		s.lose(link.ErrClosing)
 		return
+	}
+	if s.notification != nil && !s.in.Buffered() {
+		if s.attend(ctx); s.ended {
+			return
+		}
 	}
 	if err := s.in.Next(); err != nil && !errors.Is(err, wire.ErrUnframed) {
 		s.lose(err)
@@ -180,7 +189,7 @@ func (s *session) wait(ctx context.Context) {
 
 // command reads a command to its end and runs it.
 func (s *session) command(ctx context.Context) (*command, reply) {
-	s.tag = ""
+	s.tag, s.acted = "", false
 	var name string
 	p := &parser{s.in, s.table}
 	if !p.Tag(&s.tag) {
@@ -227,7 +236,7 @@ func (s *session) answer(ctx context.Context, c *command, r reply) {
 		err = s.view.tellDelayed(s.out)
 	}
 	if err == nil && s.account != nil {
-		err = s.tellAnnotated(ctx)
+		err = s.tellOthers(ctx)
 	}
 	if err != nil && !s.ended {
 		s.log.Error("cannot look for changes", "err", err)
@@ -289,6 +298,9 @@ func (s *session) sync(ctx context.Context, t telling) error {
 	if s.view == nil {
 		return nil
 	}
+	if s.client.deaf() && !s.acted && t.ofOthers() {
+		return s.heedNow(ctx)
+	}
 	now, err := s.view.account.Snapshot(ctx, s.view.box)
 	if errors.Is(err, mailbox.ErrNoBox) {
 		s.view = nil
@@ -300,7 +312,12 @@ func (s *session) sync(ctx context.Context, t telling) error {
 	if err := s.heed(now.Box); err != nil {
 		return err
 	}
-	if err := s.view.follow(ctx, s.out, now, t); err != nil || s.view.rights == s.view.toldRights {
+	before := s.view.told
+	err = s.view.follow(ctx, s.out, now, t)
+	if err == nil {
+		err = s.tellNew(ctx, before)
+	}
+	if err != nil || s.view.rights == s.view.toldRights {
 		return err
 	}
 	s.view.toldRights = s.view.rights
@@ -358,6 +375,7 @@ func (s *session) logIn(ctx context.Context, who directory.Account) error {
 
 // logOut ends what logIn began; the connection goes on.
 func (s *session) logOut() {
+	s.stopNotifying()
 	s.server.hub.LeaveUser(s.link)
 	if err := errors.Join(s.closeExtra(), s.account.Close()); err != nil {
 		s.log.Warn("closing the account", "err", err)

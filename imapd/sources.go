@@ -8,7 +8,7 @@ import (
 	"posthouse/mailbox"
 )
 
-// source is a mailbox specifier: mailboxes that are to be searched (RFC 7377 §2.2).
+// source is a mailbox specifier: mailboxes that are to be searched (RFC 7377 §2.2), or to be heard of (RFC 5465 §6).
 type source struct {
 	*specifier
 	names []string // as they were given, then canonical
@@ -16,9 +16,11 @@ type source struct {
 
 // specifier is a kind of source. Those that name mailboxes hold for each name.
 type specifier struct {
-	selected bool // it is the selected mailbox, whichever that is
-	named    bool
-	has      func(l *listed, name string) bool
+	selected   bool // it is the selected mailbox, whichever that is
+	delayed    bool // and EXPUNGE is not told at once; for NOTIFY only
+	searchOnly bool // for ESEARCH only
+	named      bool
+	has        func(l *listed, name string) bool
 }
 
 func everyMailbox(*listed, string) bool { return true }
@@ -26,15 +28,14 @@ func everyMailbox(*listed, string) bool { return true }
 // specifiers are those of RFC 5465 §6 and RFC 7377 §2.2. Messages may be delivered into any mailbox, by a filter or a subaddress, so that
 // inboxes are all personal ones (RFC 5465 §6.3).
 var specifiers = map[string]*specifier{
-	"SELECTED":   {selected: true},
-	"INBOXES":    {has: everyMailbox},
-	"PERSONAL":   {has: everyMailbox},
-	"SUBSCRIBED": {has: func(l *listed, _ string) bool { return l.subscribed }},
-	"MAILBOXES":  {named: true, has: func(l *listed, name string) bool { return l.name == name }},
-	"SUBTREE": {named: true, has: func(l *listed, name string) bool {
-		return l.name == name || strings.HasPrefix(l.name, name+mailbox.Separator)
-	}},
-	"SUBTREE-ONE": {named: true, has: func(l *listed, name string) bool {
+	"SELECTED":         {selected: true},
+	"SELECTED-DELAYED": {selected: true, delayed: true},
+	"INBOXES":          {has: everyMailbox},
+	"PERSONAL":         {has: everyMailbox},
+	"SUBSCRIBED":       {has: func(l *listed, _ string) bool { return l.subscribed }},
+	"MAILBOXES":        {named: true, has: func(l *listed, name string) bool { return l.name == name }},
+	"SUBTREE":          {named: true, has: func(l *listed, name string) bool { return isBelow(l.name, name) }},
+	"SUBTREE-ONE": {named: true, searchOnly: true, has: func(l *listed, name string) bool {
 		return l.name == name || l.parent != nil && l.parent.name == name
 	}},
 }
@@ -81,15 +82,20 @@ func (s *source) canonical(d dialect) error {
 	return nil
 }
 
-// contains tells whether a mailbox is one of the source's. Names of mailboxes that are not there are of none.
-func (s *source) contains(l *listed) bool {
+// covers tells whether a mailbox is one of the source's by its name, whether it is there or not.
+func (s *source) covers(l *listed) bool {
 	switch {
-	case s.selected || l.box == nil || l.box.NoSelect:
+	case s.selected:
 		return false
 	case !s.named:
 		return s.has(l, "")
 	}
 	return slices.ContainsFunc(s.names, func(name string) bool { return s.has(l, name) })
+}
+
+// isBelow tells whether a name is another one, or below it.
+func isBelow(name, top string) bool {
+	return name == top || strings.HasPrefix(name, top+mailbox.Separator)
 }
 
 // places are the mailboxes of sources, each once, in the order of LIST; the selected one only if its name is among them.
@@ -104,7 +110,7 @@ func (s *session) places(ctx context.Context, sources []source) (places []place,
 		}
 	}
 	for _, l := range all {
-		if slices.ContainsFunc(sources, func(s source) bool { return s.contains(l) }) {
+		if l.box != nil && !l.box.NoSelect && slices.ContainsFunc(sources, func(s source) bool { return s.covers(l) }) {
 			places = append(places, *l.at)
 		}
 	}

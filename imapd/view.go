@@ -34,7 +34,8 @@ type view struct {
 	saved      mailbox.UIDSet    // the search result variable "$": RFC 9051 §6.4.4.1
 	early      mailbox.UIDSet    // messages whose flags were told before the command that runs began
 	client     *awareness
-	updates    []*update // searches whose outcome is kept up to date: RFC 5267
+	updates    []*update      // searches whose outcome is kept up to date: RFC 5267
+	own        mailbox.UIDSet // messages that a client of NOTIFY put into the mailbox itself
 }
 
 func newView(account mailbox.Account, now *mailbox.Snapshot, client *awareness) *view {
@@ -338,6 +339,9 @@ type telling struct {
 	modSeqs mailbox.UIDSet // messages whose mod-sequences are told in any case: of STORE (UNCHANGEDSINCE)
 }
 
+// ofOthers tells whether it is only about what others did.
+func (t *telling) ofOthers() bool { return t.echo == nil && t.silent == nil && t.modSeqs == nil }
+
 // flagChange is what a command of the client's own did to flags.
 type flagChange struct {
 	uids  mailbox.UIDSet
@@ -420,6 +424,9 @@ func (v *view) tellGone(w *link.Writer, old *mailbox.Snapshot, gone []int) error
 // one: RFC 7162 §3.1. The outcome of STORE .SILENT is known by who was not told other flags in answer to it: what is told last has to
 // be what is, "without a race condition" (RFC 9051 §6.4.6).
 func (v *view) tellFlags(w *link.Writer, old *mailbox.Snapshot, t telling) error {
+	if t.ofOthers() && !v.client.hearsFlags() {
+		return nil
+	}
 	var err error
 	changed(old, v.told, func(was, is *mailbox.Message, pos int) bool {
 		known := was.Flags

@@ -79,6 +79,9 @@ func (d *Decoder) Wait() {
 	}
 }
 
+// Buffered tells whether something of the next command has been read already.
+func (d *Decoder) Buffered() bool { return d.r.Buffered() > 0 }
+
 // Gone is the error that ended reading.
 func (d *Decoder) Gone() error { return d.gone }
 
