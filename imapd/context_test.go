@@ -141,7 +141,7 @@ func TestUpdatesAge(t *testing.T) {
 		slab := &mailbox.Slab{Messages: []mailbox.Message{{UID: 1, Internal: begin - 50}, {UID: 2, Internal: begin - 5}}}
 		now := mailbox.NewSnapshot(mailbox.Box{ID: 1, UIDNext: 3}, nil, []*mailbox.Slab{slab})
 		out := &bytes.Buffer{}
-		s := &session{server: &Server{}, tag: "a", out: link.NewWriter(out), view: newView(nil, now, &awareness{})}
+		s := &session{server: &Server{}, tag: "a", out: link.NewWriter(out), view: newView(&place{rights: mailbox.AllRights}, now, &awareness{})}
 		c := parseCommand(t, "a UID SEARCH RETURN (UPDATE COUNT) YOUNGER 60\r\n")
 		follow := func() string {
 			out.Reset()

@@ -114,7 +114,7 @@ func (c *multiSearchCommand) places(ctx context.Context, s *session) ([]place, e
 		return is
 	})
 	if selected {
-		places = append(places, place{Box: s.view.told.Box, account: s.view.account})
+		places = append(places, place{Box: s.view.told.Box, account: s.view.account, owner: s.view.owner})
 	}
 	if len(places) > maxSearched {
 		return nil, errManyMailboxes
@@ -124,7 +124,7 @@ func (c *multiSearchCommand) places(ctx context.Context, s *session) ([]place, e
 
 // selectedIs tells whether the mailbox is the selected one.
 func (s *session) selectedIs(at *place) bool {
-	return s.view != nil && s.view.box == at.ID && s.view.account == at.account
+	return s.view != nil && s.view.box == at.ID && s.view.owner == at.owner
 }
 
 // searchIn searches one mailbox: the selected one as the client knows it, others as they stand.
@@ -141,7 +141,10 @@ func (c *multiSearchCommand) searchIn(ctx context.Context, s *session, at place)
 		if err != nil {
 			return err
 		}
-		v = newView(at.account, now, &s.client)
+		if at.prefix != "" && toRead.check(now.Box.RightsOf(s.who.ID)) != nil { // or may not be read any more
+			return nil
+		}
+		v = newView(&at, now, &s.client)
 	}
 	c.search.program.lasts = v == s.view && c.search.results&resultUpdate != 0
 	var found selection
@@ -169,6 +172,6 @@ func (c *multiSearchCommand) tell(s *session, v *view, found selection) error {
 
 // appendMailbox tells which mailbox a response is about: RFC 7377 §4 one-correlator.
 func (d dialect) appendMailbox(b []byte, v *view) []byte {
-	b = d.appendName(append(b, " MAILBOX "...), v.told.Box.Name)
+	b = d.appendName(append(b, " MAILBOX "...), v.name())
 	return wire.AppendNumber(append(b, " UIDVALIDITY "...), v.told.Box.UIDValidity)
 }

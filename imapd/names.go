@@ -27,6 +27,9 @@ type listed struct {
 	childInfo bool // something below it is: RFC 9051 §6.3.9.6
 }
 
+// isReadable tells whether the user may read the mailbox.
+func (l *listed) isReadable() bool { return toRead.check(l.at.rights) == nil }
+
 // names are all names of the account, and those of others' mailboxes that patterns may match, in order, INBOX first.
 func (s *session) names(ctx context.Context, patterns []string) ([]*listed, error) {
 	boxes, err := s.account.Boxes(ctx)

@@ -176,7 +176,33 @@ var settings = map[string]func(t testing.TB, o *Options, value string){
 	"command-messages": func(t testing.TB, o *Options, v string) { o.Limits.CommandMessages = number(t, v) },
 	"saved-messages":   func(t testing.TB, o *Options, v string) { o.Limits.SavedMessages = number(t, v) },
 	"grants":           grant,
+	"extra":            extra,
 	"reference":        func(testing.TB, *Options, string) {}, // see TestScriptsAtDovecot
+}
+
+// extra has everybody see one of carol's mailboxes as his extra one.
+func extra(t testing.TB, o *Options, name string) {
+	t.Helper()
+	carol, err := o.Sharing.Account(t.Context(), mailtest.Address("carol@south.test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := o.Store
+	o.Extra = &Extra{Name: name, Rights: mailbox.MayLookUp | mailbox.MayRead, Open: func(mail.AccountID) mailbox.Account {
+		a, _ := store.Account(context.Background(), carol.ID) // nil: the test fails
+		return onlyBox{a, name}
+	}}
+}
+
+// onlyBox is an account with one mailbox.
+type onlyBox struct {
+	mailbox.Account
+	name string
+}
+
+func (a onlyBox) Boxes(ctx context.Context) ([]mailbox.Box, error) {
+	b, err := a.Box(ctx, a.name)
+	return []mailbox.Box{b}, err
 }
 
 // grant does what an operator may: "team@south.test INBOX anyone lrs; …". Boxes are made if need be.

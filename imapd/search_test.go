@@ -19,7 +19,7 @@ func TestSearchThatIsTooMuchToSave(t *testing.T) {
 	}
 	now := mailbox.NewSnapshot(mailbox.Box{ID: 1}, nil, []*mailbox.Slab{{Messages: messages}})
 	out := &bytes.Buffer{}
-	s := &session{server: &Server{}, tag: "a", out: link.NewWriter(out), view: newView(nil, now, &awareness{})}
+	s := &session{server: &Server{}, tag: "a", out: link.NewWriter(out), view: newView(&place{rights: mailbox.AllRights}, now, &awareness{})}
 	for line, want := range map[string]error{
 		"SEARCH RETURN (SAVE) SEEN":         errNotSaved,
 		"SEARCH RETURN (SAVE) SEEN UID 4:*": nil,

@@ -52,9 +52,8 @@ func (c *selectCommand) run(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	s.view = newView(at.account, now, &s.client)
-	s.view.readOnly, s.view.owner, s.view.prefix = c.readOnly, at.owner, at.prefix
-	s.view.rights, s.view.toldRights = at.rights, at.rights
+	s.view = newView(&at, now, &s.client)
+	s.view.readOnly = c.readOnly
 	s.client.modSeqs = s.client.modSeqs || c.modSeqs
 	err = s.write(func(b []byte) []byte {
 		b = s.dialect.appendSelected(b, s.view, at.asked)

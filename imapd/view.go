@@ -38,12 +38,15 @@ type view struct {
 	own        mailbox.UIDSet // messages that a client of NOTIFY put into the mailbox itself
 }
 
-func newView(account mailbox.Account, now *mailbox.Snapshot, client *awareness) *view {
+func newView(at *place, now *mailbox.Snapshot, client *awareness) *view {
 	return &view{
-		account: account, box: now.Box.ID, rights: mailbox.AllRights, toldRights: mailbox.AllRights,
+		account: at.account, box: now.Box.ID, owner: at.owner, prefix: at.prefix, rights: at.rights, toldRights: at.rights,
 		told: now, store: now, whole: now.Box.ModSeq, client: client,
 	}
 }
+
+// name is the mailbox's, as the client knows it.
+func (v *view) name() string { return v.prefix + v.told.Box.Name }
 
 // span is positions from its first up to before its end.
 type span struct{ from, to int }

@@ -167,7 +167,7 @@ func TestViewAgainstModel(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
 			store := &storeModel{rand: r, uidNext: 1}
 			store.change()
-			v := newView(nil, store.snapshot(), &awareness{})
+			v := newView(&place{rights: mailbox.AllRights}, store.snapshot(), &awareness{})
 			client := &clientModel{t: t, messages: make([]clientMessage, v.told.Len())}
 			for range 60 {
 				client.compare(v)
@@ -228,7 +228,7 @@ func TestResolveAgainstModel(t *testing.T) {
 		for range r.IntN(6) {
 			store.change()
 		}
-		v := newView(nil, store.snapshot(), &awareness{})
+		v := newView(&place{rights: mailbox.AllRights}, store.snapshot(), &awareness{})
 		n := uint32(v.told.Len())
 		var set wire.Set
 		for range 1 + r.IntN(4) {
@@ -333,7 +333,7 @@ func TestAppendSet(t *testing.T) {
 	for i := range store.messages {
 		store.messages[i].UID = mailbox.UID(2 * (i + 1))
 	}
-	v := newView(nil, store.snapshot(), &awareness{})
+	v := newView(&place{rights: mailbox.AllRights}, store.snapshot(), &awareness{})
 	sel := selection{{0, 3}, {4, 5}, {6, 8}}
 	if got := string(v.appendSet(nil, sel, bySequence)); got != "1:3,5,7:8" {
 		t.Error(got)
