@@ -25,11 +25,11 @@ func (c *deleteCommand) run(ctx context.Context, s *session) (reply, error) {
 	if _, err := at.account.Apply(ctx, mailbox.DeleteBox{Name: at.Name}); err != nil {
 		return reply{}, err
 	}
-	if s.view != nil && s.view.box == at.ID && s.view.owner == at.owner {
+	if s.selectedIs(&at) {
 		s.view = nil
 		if err := s.write(s.dialect.appendClosed); err != nil {
 			return reply{}, err
 		}
 	}
-	return reply{}, s.ownNames(ctx, at.Name)
+	return reply{}, s.ownNames(ctx, at.prefix+at.Name)
 }

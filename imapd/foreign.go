@@ -3,6 +3,7 @@ package imapd
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"posthouse/directory"
 	"posthouse/mail"
@@ -101,21 +102,26 @@ func (s *session) closeForeign() {
 	}
 }
 
-// foreignPlaces calls each for every mailbox of others that the user may list and whose name may match one of the patterns.
-func (s *session) foreignPlaces(ctx context.Context, patterns []string, each func(place)) error {
+// owners are the accounts that share with the user and whose mailboxes may have names that match one of the patterns.
+func (s *session) owners(ctx context.Context, patterns []string) ([]directory.Account, error) {
 	if s.server.opts.Sharing == nil || !reachesAny(patterns, otherUsers) && !reachesAny(patterns, sharedFolders) {
-		return nil
+		return nil, nil
 	}
 	owners, err := s.server.opts.Sharing.SharedWith(ctx, s.who.ID)
+	return slices.DeleteFunc(owners, func(owner directory.Account) bool {
+		root := rootOf(&owner)
+		prefix := foreignPrefix(root, owner.Login)
+		return !matchAny(patterns, root) && !reachesAny(patterns, prefix[:len(prefix)-len(mailbox.Separator)])
+	}), err
+}
+
+// foreignPlaces calls each for every mailbox of others that the user may list and whose name may match one of the patterns.
+func (s *session) foreignPlaces(ctx context.Context, patterns []string, each func(place)) error {
+	owners, err := s.owners(ctx, patterns)
 	if err != nil {
 		return err
 	}
 	for _, owner := range owners {
-		root := rootOf(&owner)
-		prefix := foreignPrefix(root, owner.Login)
-		if !matchAny(patterns, root) && !reachesAny(patterns, prefix[:len(prefix)-len(mailbox.Separator)]) {
-			continue
-		}
 		f, err := s.openForeign(ctx, owner)
 		if err != nil {
 			return err

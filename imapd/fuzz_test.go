@@ -203,6 +203,7 @@ func FuzzSession(f *testing.F) {
 		"GENURLAUTH \"imap://x@h/INBOX/;UID=1;URLAUTH=anonymous\" INTERNAL\nRESETKEY INBOX\nURLFETCH \"imap://x@h/INBOX/;UID=1;URLAUTH=anonymous:INTERNAL:00\"\nSETQUOTA \"\" (STORAGE 9)",
 		"UID EXPUNGE 1:*\nUID MOVE * Trash\nUID SEARCH RETURN (PARTIAL -1:-2) MODSEQ 1\nSELECT INBOX (QRESYNC (1 1 1:9 (1 1)))\nNOOP\nUNAUTHENTICATE\nNOOP",
 		"COMPRESS DEFLATE\nNOOP\nNOOP", "UNSELECT\nSELECT Trash (CONDSTORE)\nUIDBATCHES 1\nSTATUS INBOX (HIGHESTMODSEQ MAILBOXID DELETED DELETED-STORAGE)",
+		"NOTIFY SET STATUS (subtree \"Other Users\" (MessageNew MessageExpunge MailboxName))\nESEARCH IN (subtree \"Other Users\") ALL\nSTORE 1 +FLAGS (a)\nNOOP",
 		"NOTIFY SET STATUS (selected (MessageNew (uid) MessageExpunge)) (personal (MailboxName MessageNew MessageExpunge))\nCREATE x\nCOPY 1 x\nNOTIFY NONE",
 		"SEARCH RETURN (UPDATE) UNSEEN\nUID SORT RETURN (UPDATE ALL) (SIZE) UTF-8 SEEN\nSTORE 1 +FLAGS (\\Seen)\nCANCELUPDATE \"t0\"\nEXPUNGE",
 		"SEARCH RETURN (SAVE ALL) OR SEEN 1:*\nUID SEARCH UID $\nLIST (SUBSCRIBED RECURSIVEMATCH) \"\" (a %) RETURN (STATUS (UNSEEN))",
@@ -286,12 +287,10 @@ func runScript(server *Server, conn net.Conn) {
 
 var (
 	taggedForm   = regexp.MustCompile(`^([tp][0-9]+) (OK|NO|BAD) (\[[^\]\r\n]+\] )?[^\[\r\n][^\r\n]*\r\n$`)
-	untaggedForm = regexp.MustCompile(`^\* (OK|NO|BAD|BYE|CAPABILITY|ENABLED|LIST|LSUB|STATUS|SEARCH|ESEARCH|SORT|THREAD|VANISHED|METADATA|QUOTA|QUOTAROOT|FLAGS|ID|NAMESPACE|` +
+	untaggedForm = regexp.MustCompile(`^\* (OK|NO|BAD|BYE|CAPABILITY|ENABLED|LIST|LSUB|STATUS|SEARCH|ESEARCH|COMPARATOR|SORT|THREAD|VANISHED|METADATA|QUOTA|QUOTAROOT|FLAGS|ID|NAMESPACE|` +
 		`ACL|MYRIGHTS|LISTRIGHTS|GENURLAUTH|URLFETCH|` +
 		`[0-9]+ (EXISTS|EXPUNGE|RECENT|FETCH|UIDFETCH))[ \r]`)
 	literalForm = regexp.MustCompile(`~?\{([0-9]+)\}\r\n$`)
-	untaggedForm = regexp.MustCompile(`^\* (OK|NO|BAD|BYE|CAPABILITY|ENABLED|LIST|LSUB|STATUS|SEARCH|ESEARCH|COMPARATOR|FLAGS|ID|NAMESPACE|ACL|MYRIGHTS|LISTRIGHTS|METADATA|QUOTA|QUOTAROOT|SORT|THREAD|VANISHED|[0-9]+ (EXISTS|EXPUNGE|RECENT|FETCH))[ \r]`)
-	literalForm  = regexp.MustCompile(`~?\{([0-9]+)\}\r\n$`)
 )
 
 // checkResponses reads responses as a client would, and compares their tags with those of the commands. Only a command that asked for

@@ -3,6 +3,7 @@ package imapd
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 
 	"posthouse/mailbox"
@@ -29,12 +30,12 @@ func parseIdle(p *parser) (runner, error) {
 func (c *idleCommand) run(ctx context.Context, s *session) (reply, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	changes, err := s.changes(ctx)
+	selected, err := s.changes(ctx)
 	if err == nil {
 		err = s.tellNow(ctx, "+ Idling\r\n")
 	}
 	if err == nil {
-		err = s.hear(changes, func() error { return s.tellNow(ctx, "") })
+		err = s.hear(selected, func() error { return s.tellNow(ctx, "") })
 	}
 	if err != nil {
 		return reply{}, err
@@ -48,12 +49,20 @@ func (c *idleCommand) run(ctx context.Context, s *session) (reply, error) {
 
 // attend tells of changes until the next command comes, to a client that listens all the time: RFC 5465 §3.1.
 func (s *session) attend(ctx context.Context) {
-	err := s.out.Flush()
-	if err == nil {
-		err = s.hear(s.notification.changes, func() error {
-			return s.tellAll(ctx, telling{expunge: s.client.expungesAtOnce()}, "")
-		})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	tell := func() error { return s.tellAll(ctx, telling{expunge: s.client.expungesAtOnce()}, "") }
+	selected, err := s.changes(ctx)
+	if err == nil && selected != nil {
+		err = tell() // what came before that
 	}
+	if err == nil {
+		err = s.out.Flush()
+	}
+	if err == nil {
+		err = s.hear(selected, tell)
+	}
+	s.closeForeign() // what telling opened
 	if err == nil {
 		err = s.in.Gone()
 	}
@@ -63,7 +72,7 @@ func (s *session) attend(ctx context.Context) {
 }
 
 // hear tells of changes until the client sends something or is gone. While another goroutine waits for that, this one alone writes.
-func (s *session) hear(changes <-chan mailbox.ModSeq, tell func() error) error {
+func (s *session) hear(selected <-chan mailbox.ModSeq, tell func() error) error {
 	s.link.BeforeRead = nil
 	heard := make(chan struct{})
 	go func() {
@@ -81,30 +90,44 @@ func (s *session) hear(changes <-chan mailbox.ModSeq, tell func() error) error {
 		}
 		s.link.BeforeRead = s.out.Flush
 	}()
-	for {
-		select {
-		case <-heard:
-			return nil
-		case _, open := <-changes:
-			if !open {
-				changes = nil
-			}
-			if s.notification != nil {
-				s.notification.news = true
-			}
-			if err := tell(); err != nil {
-				return err
-			}
+	for s.hint(heard, selected) {
+		if err := tell(); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
-// changes are hints that the selected mailbox may have changed; none if there is no mailbox.
-func (s *session) changes(ctx context.Context) (<-chan mailbox.ModSeq, error) {
+// hint waits for a hint that something may have changed. False: there is none before the client is heard.
+func (s *session) hint(heard <-chan struct{}, selected <-chan mailbox.ModSeq) bool {
+	var followed []*followed
 	if s.notification != nil {
-		return s.notification.changes, nil
+		followed = s.notification.accounts
 	}
-	if s.view == nil {
+	cases := []reflect.SelectCase{receive(heard), receive(selected)}
+	for _, f := range followed {
+		cases = append(cases, receive(f.changes))
+	}
+	which, _, open := reflect.Select(cases)
+	switch {
+	case which == 0:
+		return false
+	case !open: // the session is about to end
+		<-heard
+		return false
+	case which > 1:
+		followed[which-2].news = true
+	}
+	return true
+}
+
+func receive[T any](from <-chan T) reflect.SelectCase {
+	return reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(from)}
+}
+
+// changes are hints that the selected mailbox may have changed; none if there is no mailbox, or its account is followed.
+func (s *session) changes(ctx context.Context) (<-chan mailbox.ModSeq, error) {
+	if s.view == nil || s.notification != nil && s.notification.of(s.view.owner) != nil {
 		return nil, nil
 	}
 	return s.view.account.Watch(ctx)

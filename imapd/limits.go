@@ -63,7 +63,8 @@ const (
 	maxRankings      = 10            // strings of one SEARCH that are matched fuzzily (RFC 6203 §8); what is more is matched exactly
 	maxSources       = 100           // mailbox specifiers of one ESEARCH, and names in one
 	maxSearched      = 5000          // mailboxes that one ESEARCH searches; RFC 7377 §2.4
-	maxNotified      = 10_000        // mailboxes of an account that NOTIFY follows; RFC 5465 §5.8
+	maxNotified      = 10_000        // mailboxes that NOTIFY follows; RFC 5465 §5.8
+	maxFollowed      = 100           // accounts of others that NOTIFY follows; likewise
 	maxNotices       = 1000          // mailboxes that one change tells of; likewise
 	maxUpdates       = 10            // searches of one session that are kept up to date; RFC 5267 §4.3.1 asks for one at least
 	maxAppends       = 10_000        // messages of one APPEND

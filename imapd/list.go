@@ -36,6 +36,7 @@ type attributes uint8
 const (
 	withSubscribed attributes = 1 << iota
 	withSpecialUse
+	withAccess // of those that may not be read it is said
 )
 
 // children is always returned with LIST: RFC 3348 §3.

@@ -271,6 +271,8 @@ func (c *setMetadata) run(ctx context.Context, s *session) (reply, error) {
 	}
 	if at.account == s.account {
 		s.client.annotated = applied.ModSeq // it is no news
+	} else if n := s.notification; n != nil && n.of(at.owner) != nil {
+		n.of(at.owner).annotated = applied.ModSeq
 	}
 	return reply{}, nil
 }
@@ -296,27 +298,35 @@ func (s *session) tellAnnotated(ctx context.Context) error {
 		if !s.wantsMetadata(names[id]) {
 			continue
 		}
-		list, err := s.account.Annotations(ctx, id, s.client.annotated)
-		if errors.Is(err, mailbox.ErrNoBox) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		list = slices.DeleteFunc(list, func(a mailbox.Annotation) bool { return !isEntry(a.Entry) })
-		if len(list) == 0 { // they are not for this user, or for none
-			continue
-		}
-		b := s.dialect.appendAnnotatedName(append(s.out.Available(), "* METADATA "...), names[id])
-		for _, a := range list {
-			b = append(append(b, ' '), a.Entry...)
-		}
-		if err := s.out.Advance(append(b, "\r\n"...)); err != nil {
+		at := place{Box: mailbox.Box{ID: id}, account: s.account}
+		if err := s.tellAnnotatedSince(ctx, &at, names[id], s.client.annotated); err != nil {
 			return err
 		}
 	}
 	s.client.annotated = latest
 	return nil
+}
+
+// tellAnnotatedSince tells which entries of a mailbox were set or taken away since.
+func (s *session) tellAnnotatedSince(ctx context.Context, at *place, name string, since mailbox.ModSeq) error {
+	list, err := at.account.Annotations(ctx, at.ID, since)
+	if errors.Is(err, mailbox.ErrNoBox) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(a mailbox.Annotation) bool { return !isEntry(a.Entry) })
+	if len(list) == 0 { // they are not for this user, or for none
+		return nil
+	}
+	return s.write(func(b []byte) []byte {
+		b = s.dialect.appendAnnotatedName(append(b, "* METADATA "...), name)
+		for _, a := range list {
+			b = append(append(b, ' '), a.Entry...)
+		}
+		return append(b, "\r\n"...)
+	})
 }
 
 // appendAnnotatedName writes the name of a mailbox, or of the account itself.

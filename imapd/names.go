@@ -108,6 +108,8 @@ func (l *listed) appendAttributes(b []byte, extended bool, which attributes) []b
 		attrs = append(attrs, imap.MailboxAttrNonExistent)
 	case l.box == nil || l.box.NoSelect:
 		attrs = append(attrs, imap.MailboxAttrNoSelect)
+	case which&withAccess != 0 && !l.isReadable():
+		attrs = append(attrs, imap.MailboxAttr(`\NoAccess`)) // RFC 5465 §3.1
 	}
 	if l.hasChildren {
 		attrs = append(attrs, imap.MailboxAttrHasChildren)

@@ -171,6 +171,9 @@ func (c *notifyCommand) run(ctx context.Context, s *session) (reply, error) {
 	}
 	s.stopNotifying()
 	s.notification, s.client.selected = n, selected
+	if err := n.tellNoAccess(ctx, s); err != nil {
+		return reply{}, err
+	}
 	if c.status {
 		return reply{}, n.tellStatus(s)
 	}
@@ -194,7 +197,7 @@ func (s *session) notifyNone() {
 // stopNotifying ends what NOTIFY began.
 func (s *session) stopNotifying() {
 	if s.notification != nil {
-		s.notification.stop()
+		s.notification.end(s)
 		s.notification = nil
 	}
 }
@@ -231,7 +234,7 @@ func (s *session) wantsMetadata(name string) bool {
 	case name == "":
 		return n.wantsOfServer()
 	default:
-		return n.wants(n.listedAs(name), eventMetadata)
+		return n.wants(&listed{name: name, subscribed: n.subscribed[name]}, eventMetadata)
 	}
 }
 

@@ -2,11 +2,15 @@ package imapd
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
+	"posthouse/directory"
 	"posthouse/internal/link"
+	"posthouse/mail"
 	"posthouse/mailbox"
 )
 
@@ -114,5 +118,35 @@ func TestNoticesKeepTheClientUpToDate(t *testing.T) {
 	}
 	if len(counts) != 3 {
 		t.Errorf("the client heard of %d mailboxes", len(counts))
+	}
+}
+
+// many are more accounts that share with everybody than NOTIFY follows.
+type many struct{ neighbours }
+
+func (m many) SharedWith(ctx context.Context, _ mail.AccountID) (owners []directory.Account, err error) {
+	for i := range maxFollowed + 1 {
+		owner, err := m.AccountByID(ctx, mail.AccountID(fmt.Sprintf("owner%d", i)))
+		if err != nil {
+			return nil, err
+		}
+		owners = append(owners, owner)
+	}
+	return owners, nil
+}
+
+// RFC 5465 §3.1: what would be too expensive is refused, and what was asked for before goes on.
+func TestNotificationOfManyAccounts(t *testing.T) {
+	t.Parallel()
+	s, _ := notified(t, "NOTIFY SET (personal (MailboxName))")
+	s.server.opts.Sharing = many{}
+	before := s.notification
+	_, err := parseCommand(t, "a NOTIFY SET (subtree \"Other Users\" (MailboxName))\r\n").run(t.Context(), s)
+	if !errors.Is(err, errOverflow) || s.notification != before {
+		t.Errorf("%v", err)
+	}
+	mustRun(t, s, parseCommand(t, "a NOTIFY SET (subtree \"Other Users/owner7@south.test\" (MailboxName))\r\n"))
+	if n := len(s.notification.accounts); n != 2 {
+		t.Errorf("%d accounts are followed", n)
 	}
 }
