@@ -141,6 +141,9 @@ func (s *session) tellNow(ctx context.Context, line string) error {
 // tellAll sends what has changed, as far as it may be told now, and a line after it.
 func (s *session) tellAll(ctx context.Context, t telling, line string) error {
 	err := s.sync(ctx, t)
+	if err == nil && s.view != nil {
+		err = s.view.tellDelayed(s.out)
+	}
 	if err == nil {
 		err = s.tellOthers(ctx)
 	}
