@@ -40,8 +40,8 @@ race:
 bench: ## benchmarks of the hot paths
 	go test -run xxx -bench . -benchmem ./...
 
-performance: ## intake beside Postfix, reading beside Dovecot and Cyrus, three rounds: the tables of docs/PERFORMANCE.md
-	POSTHOUSE_PERFORMANCE=3 POSTHOUSE_REQUIRE_PEERS=1 go test -count=1 -timeout 60m -v -run 'Test(Mailbox)?Performance$$' ./cmd/posthouse
+performance: ## intake beside Postfix, reading beside Dovecot and Cyrus, three rounds, and what many accounts cost: the tables of docs/PERFORMANCE.md
+	POSTHOUSE_PERFORMANCE=3 POSTHOUSE_REQUIRE_PEERS=1 go test -count=1 -timeout 60m -v -run 'Test(Mailbox|Scale)?Performance$$' ./cmd/posthouse
 
 fuzz: ## every fuzzer, each for FUZZTIME (20s)
 	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \

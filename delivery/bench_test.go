@@ -150,7 +150,7 @@ func BenchmarkRelay(b *testing.B) {
 
 // BenchmarkLocal moves them into mailboxes.
 func BenchmarkLocal(b *testing.B) {
-	for _, accounts := range []int{1, 100} {
+	for _, accounts := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprint(accounts), func(b *testing.B) {
 			h := newBenchHouse(b)
 			var all []mail.Address

@@ -23,6 +23,7 @@ type rush struct {
 	size       int // octets of a message
 	recipients int
 	lmtp       string        // the one recipient, over LMTP; empty: over SMTP, to recipients of the sink
+	accounts   int           // over LMTP, to so many users in turn
 	wait       time.Duration // no message begins after it
 }
 
@@ -83,6 +84,7 @@ type loadClient struct {
 	addr       string
 	until      time.Time
 	head, body []byte
+	sent       atomic.Int64
 }
 
 // work sends messages until time is up, in as many sessions as it takes.
@@ -107,7 +109,7 @@ func (c *loadClient) session(latencies *[]time.Duration) (n int, err error) {
 	r := bufio.NewReader(conn)
 	begin := time.Now()
 	greeting := "EHLO"
-	if c.lmtp != "" {
+	if c.lmtp != "" || c.accounts > 0 {
 		greeting = "LHLO"
 	}
 	if err := errors.Join(expect(r, "220"), put(conn, []byte(greeting+" mail.client.test\r\n")), expect(r, "250")); err != nil {
@@ -117,7 +119,11 @@ func (c *loadClient) session(latencies *[]time.Duration) (n int, err error) {
 		if c.perSession != 1 { // a session for one message is part of what the message takes
 			begin = time.Now()
 		}
-		if err := put(conn, c.head); err != nil {
+		head := c.head
+		if c.accounts > 0 {
+			head = fmt.Appendf(nil, "MAIL FROM:<alice@client.test>\r\nRCPT TO:<user%d@house.test>\r\nDATA\r\n", c.sent.Add(1)%int64(c.accounts))
+		}
+		if err := put(conn, head); err != nil {
 			return n, err
 		}
 		for range c.recipients + 1 {

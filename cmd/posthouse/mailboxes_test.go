@@ -25,6 +25,7 @@ type mailServer struct {
 	user        string
 	secret      string
 	restart     func()
+	memory      func() int64 // octets
 	filled      int
 	first, warm map[string]float64 // milliseconds, or a rate where the name says so; 0: not measured
 }
@@ -377,7 +378,7 @@ func posthouseMail(t *testing.T) *mailServer {
 	s.start()
 	testkit.WaitPort(t, lmtp)
 	s.addAccount("alice@house.test")
-	return &mailServer{name: "Posthouse", addr: s.imap, lmtp: lmtp, user: "alice@house.test", secret: "secret", restart: func() {
+	return &mailServer{name: "Posthouse", addr: s.imap, lmtp: lmtp, user: "alice@house.test", secret: "secret", memory: s.anonymous, restart: func() {
 		s.stop()
 		s.start()
 		testkit.WaitPort(t, lmtp)

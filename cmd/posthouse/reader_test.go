@@ -27,7 +27,13 @@ type reader struct {
 const readerTime = 5 * time.Minute // for an answer
 
 func dialReader(addr, user, secret string) (*reader, error) {
-	conn, err := net.Dial("tcp", addr)
+	return dialReaderFrom(nil, addr, user, secret)
+}
+
+// dialReaderFrom has an address of its own, if there are more than one may have.
+func dialReaderFrom(from net.IP, addr, user, secret string) (*reader, error) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
+	conn, err := d.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}

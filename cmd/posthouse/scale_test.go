@@ -1,0 +1,214 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"posthouse/crypto/password"
+	"posthouse/internal/testkit"
+)
+
+// What a server is promised to bear: docs/PERFORMANCE.md.
+const (
+	manyAccounts      = 1000
+	manyAccountsRate  = 3000 // messages of 4 KiB a second, from the client into the mailboxes
+	manyMessages      = 1_000_000
+	manySelected      = 200 * time.Millisecond // the first SELECT after a start
+	manyMessageMemory = 200 << 20              // octets, of the process
+	idleSessions      = 5000                   // each of an account of its own
+	idleSessionMemory = 30 << 10               // octets, of each
+	idleSettling      = time.Minute            // until their databases are closed, and the collector has been there
+)
+
+// TestScalePerformance is what many accounts, many messages and many sessions cost.
+func TestScalePerformance(t *testing.T) {
+	if os.Getenv(performanceRounds) == "" {
+		t.Skipf("for a quiet machine: make performance, or %s=1", performanceRounds)
+	}
+	t.Run("accounts", manyAccountsAtOnce)
+	t.Run("messages", millionMessages)
+	t.Run("idle", sessionsThatWait)
+}
+
+// accountsTable is the configuration of users whose password is "secret". It is cheap to check: logging in is not what is measured.
+func accountsTable(t *testing.T, n int) string {
+	t.Helper()
+	hash, err := password.NewHasher(password.Cost{Memory: 64, Time: 1}).Hash(t.Context(), "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "[[account]]\nlogin = \"user%d@house.test\"\npassword_hash = %q\n", i, hash)
+	}
+	return b.String()
+}
+
+// manyAccountsAtOnce hands messages to LMTP for one account after the other, and waits until all are in their mailboxes.
+func manyAccountsAtOnce(t *testing.T) {
+	lmtp, web := testkit.FreePort(t), testkit.FreePort(t)
+	s := newServer(t, fmt.Sprintf("[[listener]]\nprotocol = \"lmtp\"\naddress = %q\n[[listener]]\nprotocol = \"http\"\naddress = %q\n", lmtp, web)+
+		accountsTable(t, manyAccounts))
+	s.quiet = true
+	s.start()
+	testkit.WaitPort(t, lmtp)
+	load := rush{sessions: 20, size: 4 << 10, recipients: 1, wait: 5 * measureTime, accounts: manyAccounts}
+	run := func() (sent int, rate float64) {
+		begin := time.Now()
+		sent = load.run(t, lmtp).messages
+		taken := time.Since(begin)
+		testkit.Within(t, time.Minute, "the queue is empty", func() bool { return queued(t, web) == 0 })
+		rate = float64(sent) / time.Since(begin).Seconds()
+		t.Logf("%d messages for %d accounts, taken in %s: %.0f a second in their mailboxes, %d MiB", sent, manyAccounts, taken.Round(time.Millisecond), rate, s.anonymous()>>20)
+		return sent, rate
+	}
+	run() // it makes the mailboxes
+	sent, rate := run()
+	if rate < manyAccountsRate {
+		t.Errorf("promised are %d a second", manyAccountsRate)
+	}
+	r, err := dialReader(s.imap, "user0@house.test", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	if got := (&mailServer{}).count(t, r); got < sent/manyAccounts {
+		t.Errorf("user0 has %d messages", got)
+	}
+}
+
+var recipientsLine = regexp.MustCompile(`(?m)^posthouse_queue_recipients\{.*\} ([0-9.e+]+)$`)
+
+// queued is how many recipients are in the queue.
+func queued(t *testing.T, web string) (n float64) {
+	t.Helper()
+	resp, err := http.Get("http://" + web + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := recipientsLine.FindAllStringSubmatch(string(body), -1)
+	if lines == nil {
+		t.Fatalf("no depth in\n%s", body)
+	}
+	for _, l := range lines {
+		depth, err := strconv.ParseFloat(l[1], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += depth
+	}
+	return n
+}
+
+// millionMessages selects a mailbox of so many, which are copies of a thousand. Each has flags and numbers of its own.
+func millionMessages(t *testing.T) {
+	s := posthouseMail(t)
+	s.fill(t, 1000)
+	r := s.open(t)
+	s.must(t, r, "SELECT INBOX")
+	for have := 1000; have < manyMessages; {
+		more := min(have, manyMessages-have)
+		s.must(t, r, fmt.Sprintf("COPY 1:%d INBOX", more))
+		have += more
+	}
+	r.close()
+	s.restart()
+	r = s.open(t)
+	defer r.close()
+	first := s.must(t, r, "SELECT INBOX")
+	if n := s.count(t, r); n != manyMessages {
+		t.Fatalf("%d messages", n)
+	}
+	flags := s.must(t, r, "FETCH 1:* FLAGS")
+	unseen := s.must(t, r, "SEARCH UNSEEN")
+	again := s.must(t, r, "SELECT INBOX")
+	memory := s.memory()
+	t.Logf("%d messages: SELECT %s, again %s, FETCH 1:* FLAGS %s, SEARCH UNSEEN %s, %d MiB", manyMessages, first, again, flags, unseen, memory>>20)
+	if first > manySelected || memory > manyMessageMemory {
+		t.Errorf("promised are %s and %d MiB", manySelected, manyMessageMemory>>20)
+	}
+}
+
+// sessionsThatWait wait for mail, each in an account of its own: that costs what a session says it knows, and no open database.
+func sessionsThatWait(t *testing.T) {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		t.Fatal(err)
+	}
+	n := int(min(idleSessions, (files.Max-1000)/2)) // this process has as many connections as the server
+	s := newServer(t, accountsTable(t, n))
+	s.quiet = true
+	s.start()
+	before := s.anonymous()
+	readers := make([]*reader, n)
+	defer func() {
+		for _, r := range readers {
+			if r != nil {
+				r.close()
+			}
+		}
+	}()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				r, err := dialReaderFrom(net.IPv4(127, 1, byte(i>>6), byte(i)), s.imap, fmt.Sprintf("user%d@house.test", i), "secret")
+				if err == nil {
+					readers[i] = r
+					if _, err = r.do("SELECT INBOX"); err == nil {
+						err = r.idle()
+					}
+				}
+				if err != nil {
+					t.Errorf("session %d: %v", i, err)
+					return
+				}
+				r.in = nil // of our own memory
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	each := func() int64 { return (s.anonymous() - before) / int64(n) }
+	begin, at := time.Now(), each()
+	defer func() {
+		t.Logf("%d idle sessions: %d octets each at first, %d after %s; %d MiB before", n, at, each(), time.Since(begin).Round(time.Second), before>>20)
+	}()
+	testkit.Within(t, idleSettling, "idle sessions need little", func() bool { return each() <= idleSessionMemory })
+}
+
+// anonymous is the process's memory that is not of files, in octets.
+func (s *server) anonymous() int64 {
+	s.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.Pid()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "RssAnon: %d kB", &kib); err == nil {
+			return kib << 10
+		}
+	}
+	s.t.Skip("the kernel does not say")
+	return 0
+}
