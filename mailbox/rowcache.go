@@ -89,28 +89,39 @@ func (c *rowCache) put(key blockKey, b *block, size int64) {
 	if c.blocks[key] != nil {
 		return
 	}
-	for e := c.order.Back(); c.size+size > rowCacheSize && e != nil; {
-		before := e.Prev()
-		if e.Value.(*cachedBlock).account != key.account {
-			c.drop(e)
-		}
-		e = before
-	}
-	if c.size+size > rowCacheSize {
+	if !c.makeRoom(key.account, size) {
 		return
 	}
 	c.blocks[key] = c.order.PushFront(&cachedBlock{key, b, size})
 	c.size += size
 }
 
-// grow counts a row that was added to a block.
+// grow counts a row that was added to a block; one that there is no room for takes the block with it.
 func (c *rowCache) grow(key blockKey, size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.blocks[key]; e != nil {
-		e.Value.(*cachedBlock).size += size
-		c.size += size
+	e := c.blocks[key]
+	if e == nil {
+		return
 	}
+	if !c.makeRoom(key.account, size) {
+		c.drop(e)
+		return
+	}
+	e.Value.(*cachedBlock).size += size
+	c.size += size
+}
+
+// makeRoom drops blocks of other accounts, and tells whether there is room for so much then; mu is held.
+func (c *rowCache) makeRoom(a *account, size int64) bool {
+	for e := c.order.Back(); c.size+size > rowCacheSize && e != nil; {
+		before := e.Prev()
+		if e.Value.(*cachedBlock).account != a {
+			c.drop(e)
+		}
+		e = before
+	}
+	return c.size+size <= rowCacheSize
 }
 
 // drop forgets a block; mu is held.

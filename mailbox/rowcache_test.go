@@ -98,6 +98,15 @@ func TestRowCacheMakesRoom(t *testing.T) {
 	if len(c.blocks) != 3 || c.get(blockKey{two, 0}) == nil || c.get(blockKey{one, 0}) == nil || c.size > rowCacheSize {
 		t.Errorf("%d blocks, %d octets", len(c.blocks), c.size)
 	}
+	c.grow(blockKey{two, 0}, rowCacheSize/2)
+	if len(c.blocks) != 1 || c.size != rowCacheSize {
+		t.Errorf("%d blocks, %d octets", len(c.blocks), c.size)
+	}
+	c.grow(blockKey{two, 0}, 1)
+	if len(c.blocks) != 0 || c.size != 0 {
+		t.Errorf("%d blocks, %d octets", len(c.blocks), c.size)
+	}
+	c.put(blockKey{one, 0}, new(block), 1)
 	c.forget(two)
 	c.forget(one)
 	if c.size != 0 || c.order.Len() != 0 || len(c.blocks) != 0 {
