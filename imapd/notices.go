@@ -61,10 +61,9 @@ func (n *notification) learn(ctx context.Context, s *session) error {
 		if err := f.learn(ctx, n.subscribed); err != nil {
 			return err
 		}
-		boxes += len(f.boxes)
-	}
-	if boxes > maxNotified {
-		return errOverflow
+		if boxes += len(f.boxes); boxes > maxNotified {
+			return errOverflow
+		}
 	}
 	if !s.client.metadata { // else it knows all up to where it was told
 		s.client.annotated = n.accounts[0].annotated
