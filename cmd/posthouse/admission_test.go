@@ -67,6 +67,17 @@ per_hour = 1
 			t.Errorf("no %q in\n%s", words, story)
 		}
 	}
+	metrics := metricsOf(t, web)
+	for _, words := range []string{`action="quarantine",listener="smtp ` + s.smtp + `",stage="helo"} 1`, `action="defer",listener="smtp ` + s.smtp + `",stage="recipient"} 1`} {
+		if !strings.Contains(metrics, words) {
+			t.Errorf("no %q in the metrics", words)
+		}
+	}
+}
+
+// metricsOf is what Prometheus would read.
+func metricsOf(t *testing.T, web string) string {
+	t.Helper()
 	resp, err := http.Get("http://" + web + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -76,10 +87,5 @@ per_hour = 1
 	if err != nil {
 		t.Fatal(err)
 	}
-	metrics := string(body)
-	for _, words := range []string{`action="quarantine",listener="smtp ` + s.smtp + `",stage="helo"} 1`, `action="defer",listener="smtp ` + s.smtp + `",stage="recipient"} 1`} {
-		if !strings.Contains(metrics, words) {
-			t.Errorf("no %q in the metrics", words)
-		}
-	}
+	return string(body)
 }

@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"regexp"
 	"strconv"
@@ -93,16 +91,8 @@ var recipientsLine = regexp.MustCompile(`(?m)^posthouse_queue_recipients\{.*\} (
 // queued is how many recipients are in the queue.
 func queued(t *testing.T, web string) (n float64) {
 	t.Helper()
-	resp, err := http.Get("http://" + web + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := recipientsLine.FindAllStringSubmatch(string(body), -1)
+	body := metricsOf(t, web)
+	lines := recipientsLine.FindAllStringSubmatch(body, -1)
 	if lines == nil {
 		t.Fatalf("no depth in\n%s", body)
 	}
