@@ -94,7 +94,7 @@ func (c *change) setAnnotation(m SetAnnotation) (Result, error) {
 	}
 	c.touched = true
 	kept := entryOf(c.user, m.Entry)
-	err := execWith(c.conn, "INSERT OR REPLACE INTO annotation(box, entry, value, modseq) VALUES(?, ?, ?, ?)", func(s *sqlite.Stmt) {
+	err := db.Exec(c.conn, "INSERT OR REPLACE INTO annotation(box, entry, value, modseq) VALUES(?, ?, ?, ?)", func(s *sqlite.Stmt) {
 		s.BindInt64(1, int64(m.Box))
 		s.BindText(2, kept)
 		if m.Value == nil {
@@ -131,7 +131,7 @@ func (c *change) countAnnotations(box BoxID, kept string) error {
 		err = fmt.Errorf("%w: over %d annotations", ErrLimit, MaxAnnotations)
 	}
 	if err == nil && all > 2*MaxAnnotations {
-		err = execWith(c.conn, "DELETE"+scope+" AND value IS NULL AND modseq < ?", func(s *sqlite.Stmt) {
+		err = db.Exec(c.conn, "DELETE"+scope+" AND value IS NULL AND modseq < ?", func(s *sqlite.Stmt) {
 			bind(s)
 			s.BindInt64(4, int64(c.modseq))
 		})
@@ -157,7 +157,7 @@ func (h *handle) Annotations(ctx context.Context, box BoxID, since ModSeq) (list
 				}
 				n := Annotation{Entry: entry, ModSeq: ModSeq(s.ColumnInt64(2))}
 				if !s.ColumnIsNull(1) {
-					n.Value = columnBytes(s, 1)
+					n.Value = db.Bytes(s, 1)
 				}
 				list = append(list, n)
 				return nil

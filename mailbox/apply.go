@@ -234,7 +234,7 @@ func sameLabels(a, b *box) bool {
 }
 
 func (c *change) writeWholeBox(b *box) error {
-	return execWith(c.conn, `INSERT OR REPLACE INTO box(id, name, special, noselect, keywords, uidvalidity, uidnext, modseq, known,
+	return db.Exec(c.conn, `INSERT OR REPLACE INTO box(id, name, special, noselect, keywords, uidvalidity, uidnext, modseq, known,
 		graves, messages, unseen, deleted, size, deleted_size, acl) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, func(s *sqlite.Stmt) {
 		s.BindInt64(1, int64(b.ID))
 		s.BindText(2, b.Name)

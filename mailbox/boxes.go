@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"posthouse/internal/db"
+
 	"zombiezen.com/go/sqlite"
 )
 
@@ -257,5 +259,5 @@ func (c *change) setSubscribed(name, query string) error {
 	if b := c.byName(name); b != nil {
 		c.edit(b.ID).Subscribed = is
 	}
-	return execWith(c.conn, query, func(s *sqlite.Stmt) { s.BindText(1, name) })
+	return db.Exec(c.conn, query, func(s *sqlite.Stmt) { s.BindText(1, name) })
 }

@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 	"slices"
 
+	"posthouse/internal/db"
+
 	"github.com/klauspost/compress/zstd"
 	"zombiezen.com/go/sqlite"
 )
@@ -124,8 +126,8 @@ func (c *codec) readChunk(conn *sqlite.Conn, blob BlobID, n int64) (*piece, erro
 
 func writeChunks(conn *sqlite.Conn, blob BlobID, chunks []chunk) error {
 	for _, k := range chunks {
-		err := execWith(conn, "INSERT INTO chunk VALUES(?, ?, ?, ?)", func(s *sqlite.Stmt) {
-			bindInts(s, []int64{chunkKey(blob, k.n), k.coding, int64(k.crc)})
+		err := db.Exec(conn, "INSERT INTO chunk VALUES(?, ?, ?, ?)", func(s *sqlite.Stmt) {
+			db.Ints(chunkKey(blob, k.n), k.coding, int64(k.crc))(s)
 			s.BindBytes(4, k.data)
 		})
 		if err != nil {

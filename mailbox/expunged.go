@@ -74,7 +74,7 @@ func (c *change) writeKept() error {
 
 // write writes a new row, or one in the place of that with the ID.
 func (e *Expunged) write(conn *sqlite.Conn) error {
-	return execWith(conn, "INSERT OR REPLACE INTO expunged(id, at, box, name, keywords, size, data) VALUES(?, ?, ?, ?, ?, ?, ?)", func(s *sqlite.Stmt) {
+	return db.Exec(conn, "INSERT OR REPLACE INTO expunged(id, at, box, name, keywords, size, data) VALUES(?, ?, ?, ?, ?, ?, ?)", func(s *sqlite.Stmt) {
 		if s.BindNull(1); e.ID != 0 {
 			s.BindInt64(1, int64(e.ID))
 		}
@@ -134,7 +134,7 @@ func readExpunged(conn *sqlite.Conn, first, last ExpungedID) (e Expunged, err er
 		if k := s.ColumnText(4); k != "" {
 			e.Keywords = strings.Split(k, keywordSeparator)
 		}
-		e.Messages, err = parseSlab(columnBytes(s, 5))
+		e.Messages, err = parseSlab(db.Bytes(s, 5))
 		return err
 	}, int64(first), int64(last))
 	return e, err
@@ -203,7 +203,7 @@ func (c *change) restoreInto(e *Expunged, name string) (*box, error) {
 func (c *change) purge() (Result, error) {
 	c.touched = true
 	err := rows(c.conn, "SELECT data FROM expunged", func(s *sqlite.Stmt) error {
-		messages, err := parseSlab(columnBytes(s, 0))
+		messages, err := parseSlab(db.Bytes(s, 0))
 		e := Expunged{Messages: messages}
 		c.dropped = append(c.dropped, e.blobs()...)
 		return err

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"posthouse/internal/db"
+
 	"zombiezen.com/go/sqlite"
 )
 
@@ -61,7 +63,7 @@ func (c *change) alreadyFiled(m Add) (UIDSet, error) {
 // fileAs notes under which name a message was filed.
 func (c *change) fileAs(m Add, uid UID) error {
 	sum := sha256.Sum256([]byte(m.As))
-	err := execWith(c.conn, "INSERT OR REPLACE INTO filed(box, key, uid, at) VALUES(?, ?, ?, ?)", func(s *sqlite.Stmt) {
+	err := db.Exec(c.conn, "INSERT OR REPLACE INTO filed(box, key, uid, at) VALUES(?, ?, ?, ?)", func(s *sqlite.Stmt) {
 		s.BindInt64(1, int64(m.Box))
 		s.BindBytes(2, sum[:])
 		s.BindInt64(3, int64(uid))

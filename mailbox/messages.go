@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"posthouse/internal/db"
+
 	"zombiezen.com/go/sqlite"
 )
 
@@ -78,7 +80,7 @@ func (c *change) add(m Add) (Result, error) {
 func (c *change) knownKey(key string) (bool, error) {
 	sum := sha256.Sum256([]byte(key))
 	old := c.now - int64(keepKeys/time.Second)
-	err := execWith(c.conn, "INSERT INTO delivered(key, at) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET at = ?2 WHERE at < ?3",
+	err := db.Exec(c.conn, "INSERT INTO delivered(key, at) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET at = ?2 WHERE at < ?3",
 		func(s *sqlite.Stmt) {
 			s.BindBytes(1, sum[:])
 			s.BindInt64(2, c.now)

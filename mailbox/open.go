@@ -56,7 +56,7 @@ func (c *content) begin(ctx context.Context) error {
 			c.size = -1
 			err := rows(conn, "SELECT size, crc, octets FROM header WHERE blob = ?",
 				func(s *sqlite.Stmt) error {
-					c.size, c.header = s.ColumnInt64(0), columnBytes(s, 2)
+					c.size, c.header = s.ColumnInt64(0), db.Bytes(s, 2)
 					if len(c.header) > 0 && crc32.Checksum(c.header, castagnoli) != uint32(s.ColumnInt64(1)) {
 						return fmt.Errorf("%w: the header of content %d", ErrCorrupt, c.id)
 					}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"posthouse/internal/db"
+
 	"zombiezen.com/go/sqlite"
 )
 
@@ -71,7 +73,7 @@ func countReferences(conn *sqlite.Conn, blobs []BlobID, delta int64) error {
 func (c *change) writeGarbage() error {
 	slices.Sort(c.dropped)
 	for part := range slices.Chunk(c.dropped, garbageRow) {
-		err := execWith(c.conn, "INSERT INTO garbage(at, blobs) VALUES(?, ?)", func(s *sqlite.Stmt) {
+		err := db.Exec(c.conn, "INSERT INTO garbage(at, blobs) VALUES(?, ?)", func(s *sqlite.Stmt) {
 			s.BindInt64(1, c.now)
 			s.BindBytes(2, appendBlobs(nil, part))
 		})

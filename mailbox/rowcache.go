@@ -206,13 +206,13 @@ func (a *account) block(ctx context.Context, n int64) (*block, error) {
 
 func decodeRow(s *sqlite.Stmt) (*row, error) {
 	id := s.ColumnInt64(0)
-	keys, err := mime.ParseKeys(columnBytes(s, 1))
+	keys, err := mime.ParseKeys(db.Bytes(s, 1))
 	if err != nil {
 		return nil, fmt.Errorf("%w: the keys of content %d: %w", ErrCorrupt, id, err)
 	}
 	r := &row{keys: &keys}
 	if s.ColumnLen(2) > 0 {
-		texts, err := mime.ParseTexts(columnBytes(s, 2))
+		texts, err := mime.ParseTexts(db.Bytes(s, 2))
 		if err != nil {
 			return nil, fmt.Errorf("%w: the texts of content %d: %w", ErrCorrupt, id, err)
 		}

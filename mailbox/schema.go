@@ -76,48 +76,12 @@ func storageError(err error) error {
 	return err
 }
 
-// exec runs a statement that has no rows. The query must be a constant: each is prepared once per connection.
+// exec runs a statement that has no rows, with numbers for arguments.
 func exec(c *sqlite.Conn, query string, args ...int64) error {
-	return execWith(c, query, func(s *sqlite.Stmt) { bindInts(s, args) })
-}
-
-func bindInts(s *sqlite.Stmt, args []int64) {
-	for i, a := range args {
-		s.BindInt64(i+1, a)
-	}
-}
-
-func execWith(c *sqlite.Conn, query string, bind func(*sqlite.Stmt)) error {
-	s, err := c.Prepare(query)
-	if err != nil {
-		return err
-	}
-	bind(s)
-	_, err = s.Step()
-	return errors.Join(err, s.Reset())
+	return db.Exec(c, query, db.Ints(args...))
 }
 
 // rows calls each for the rows of a query with numbers for arguments, until it fails.
 func rows(c *sqlite.Conn, query string, each func(*sqlite.Stmt) error, args ...int64) error {
-	s, err := c.Prepare(query)
-	if err != nil {
-		return err
-	}
-	bindInts(s, args)
-	for {
-		more, err := s.Step()
-		if err == nil && more {
-			err = each(s)
-		}
-		if err != nil || !more {
-			return errors.Join(err, s.Reset())
-		}
-	}
-}
-
-// columnBytes is a fresh copy of a column.
-func columnBytes(s *sqlite.Stmt, column int) []byte {
-	b := make([]byte, s.ColumnLen(column))
-	s.ColumnBytes(column, b)
-	return b
+	return db.Rows(c, query, db.Ints(args...), each)
 }

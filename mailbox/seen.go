@@ -110,12 +110,12 @@ func readPart(conn *sqlite.Conn, box BoxID, user mail.AccountID, p *part) (found
 	if err != nil {
 		return nil, err
 	}
-	bindInts(s, []int64{int64(box), int64(p.key), int64(p.version)})
+	db.Ints(int64(box), int64(p.key), int64(p.version))(s)
 	s.BindText(4, string(user))
 	more, err := s.Step()
 	if err == nil && more {
 		var marks []mark
-		marks, err = parsePart(columnBytes(s, 0))
+		marks, err = parsePart(db.Bytes(s, 0))
 		found = &marks
 	}
 	if reset := s.Reset(); err == nil {
@@ -264,14 +264,14 @@ func (c *change) writePart(b *box, r *reader, p *part) error {
 	marks = slices.DeleteFunc(marks, func(m mark) bool { return !live[m.uid] })
 	p.marks.Store(&marks)
 	if len(marks) == 0 {
-		return execWith(c.conn, "DELETE FROM seen WHERE box = ? AND part = ? AND user = ?", func(s *sqlite.Stmt) {
-			bindInts(s, []int64{int64(b.ID), int64(p.key)})
+		return db.Exec(c.conn, "DELETE FROM seen WHERE box = ? AND part = ? AND user = ?", func(s *sqlite.Stmt) {
+			db.Ints(int64(b.ID), int64(p.key))(s)
 			s.BindText(3, string(r.user))
 		})
 	}
-	return execWith(c.conn, `INSERT INTO seen(box, part, version, user, data) VALUES(?1, ?2, ?3, ?4, ?5)
+	return db.Exec(c.conn, `INSERT INTO seen(box, part, version, user, data) VALUES(?1, ?2, ?3, ?4, ?5)
 		ON CONFLICT(box, user, part) DO UPDATE SET version = ?3, data = ?5`, func(s *sqlite.Stmt) {
-		bindInts(s, []int64{int64(b.ID), int64(p.key), int64(p.version)})
+		db.Ints(int64(b.ID), int64(p.key), int64(p.version))(s)
 		s.BindText(4, string(r.user))
 		s.BindBytes(5, appendPart(nil, marks))
 	})

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sort"
 
+	"posthouse/internal/db"
+
 	"zombiezen.com/go/sqlite"
 )
 
@@ -35,7 +37,7 @@ func (c *change) messages(b *box, s *slab) ([]Message, error) {
 // readSlab reads a slab's row; nil if the database holds another version of it.
 func readSlab(conn *sqlite.Conn, box BoxID, s *slab) (found *Slab, err error) {
 	err = rows(conn, "SELECT data FROM slab WHERE key = ? AND version = ?", func(st *sqlite.Stmt) error {
-		messages, err := parseSlab(columnBytes(st, 0))
+		messages, err := parseSlab(db.Bytes(st, 0))
 		found = &Slab{Messages: messages}
 		return err
 	}, slabKey(box, s.key), int64(s.version))
@@ -236,9 +238,9 @@ func (c *change) writeSlabs(b, old *box) error {
 
 func (c *change) writeSlab(box BoxID, s *slab) error {
 	data := appendSlab(nil, s.messages.Load().Messages)
-	return execWith(c.conn, `INSERT INTO slab VALUES(?1, ?2, ?3, ?4, ?5)
+	return db.Exec(c.conn, `INSERT INTO slab VALUES(?1, ?2, ?3, ?4, ?5)
 		ON CONFLICT DO UPDATE SET version = ?2, messages = ?3, last = ?4, data = ?5`, func(st *sqlite.Stmt) {
-		bindInts(st, []int64{slabKey(box, s.key), int64(s.version), int64(s.n), int64(s.last)})
+		db.Ints(slabKey(box, s.key), int64(s.version), int64(s.n), int64(s.last))(st)
 		st.BindBytes(5, data)
 	})
 }

@@ -190,8 +190,8 @@ func (s *staged) write(conn *sqlite.Conn, blob BlobID) error {
 	if err != nil {
 		return err
 	}
-	err = execWith(conn, "INSERT INTO facts VALUES(?, ?, ?, ?, ?, ?)", func(st *sqlite.Stmt) {
-		bindInts(st, []int64{int64(blob), s.size})
+	err = db.Exec(conn, "INSERT INTO facts VALUES(?, ?, ?, ?, ?, ?)", func(st *sqlite.Stmt) {
+		db.Ints(int64(blob), s.size)(st)
 		for i, b := range [...][]byte{s.envelope, s.structure, s.body, s.parts} {
 			st.BindBytes(3+i, b)
 		}
@@ -205,8 +205,8 @@ func (s *staged) write(conn *sqlite.Conn, blob BlobID) error {
 		}
 	}
 	if s.keys != nil {
-		err = execWith(conn, "INSERT INTO search VALUES(?, ?, ?)", func(st *sqlite.Stmt) {
-			bindInts(st, []int64{int64(blob)})
+		err = db.Exec(conn, "INSERT INTO search VALUES(?, ?, ?)", func(st *sqlite.Stmt) {
+			db.Ints(int64(blob))(st)
 			st.BindBytes(2, s.keys)
 			st.BindBytes(3, s.texts)
 		})
@@ -214,8 +214,8 @@ func (s *staged) write(conn *sqlite.Conn, blob BlobID) error {
 			return err
 		}
 	}
-	err = execWith(conn, "INSERT INTO header VALUES(?, ?, ?, ?)", func(st *sqlite.Stmt) {
-		bindInts(st, []int64{int64(blob), s.size, int64(crc32.Checksum(s.header, castagnoli))})
+	err = db.Exec(conn, "INSERT INTO header VALUES(?, ?, ?, ?)", func(st *sqlite.Stmt) {
+		db.Ints(int64(blob), s.size, int64(crc32.Checksum(s.header, castagnoli)))(st)
 		if s.header == nil {
 			st.BindNull(4)
 		} else {

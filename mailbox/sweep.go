@@ -69,7 +69,7 @@ func takeBack(tx *db.Tx) (more bool, err error) {
 	var blobs []BlobID
 	err = rows(tx.Conn, "SELECT id, blobs FROM garbage ORDER BY id LIMIT 1", func(s *sqlite.Stmt) (err error) {
 		id = s.ColumnInt64(0)
-		blobs, err = parseBlobs(columnBytes(s, 1))
+		blobs, err = parseBlobs(db.Bytes(s, 1))
 		return err
 	})
 	if err != nil || id == 0 {

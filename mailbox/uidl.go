@@ -41,8 +41,8 @@ func (c *change) nameUIDL(b *box, uid UID, uidl string) error {
 	if !b.mayHave(uidl) {
 		return nil
 	}
-	return execWith(c.conn, "INSERT OR IGNORE INTO uidl(box, uid, uidl) VALUES(?, ?, ?)", func(s *sqlite.Stmt) {
-		bindInts(s, []int64{int64(b.ID), int64(uid)})
+	return db.Exec(c.conn, "INSERT OR IGNORE INTO uidl(box, uid, uidl) VALUES(?, ?, ?)", func(s *sqlite.Stmt) {
+		db.Ints(int64(b.ID), int64(uid))(s)
 		s.BindText(3, uidl)
 	})
 }

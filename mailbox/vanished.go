@@ -53,8 +53,8 @@ func parseUIDs(s UIDSet, b []byte) (UIDSet, error) {
 func (c *change) bury(b *box) error {
 	for _, uids := range c.gone[b.ID] {
 		b.graves++
-		err := execWith(c.conn, "INSERT INTO vanished VALUES(?, ?, ?, ?)", func(s *sqlite.Stmt) {
-			bindInts(s, []int64{int64(b.ID), int64(c.modseq), int64(uids[0].First)})
+		err := db.Exec(c.conn, "INSERT INTO vanished VALUES(?, ?, ?, ?)", func(s *sqlite.Stmt) {
+			db.Ints(int64(b.ID), int64(c.modseq), int64(uids[0].First))(s)
 			s.BindBytes(4, appendUIDs(nil, uids))
 		})
 		if err != nil {
@@ -97,7 +97,7 @@ func (a *account) Vanished(ctx context.Context, id BoxID, since ModSeq) (gone UI
 				return nil
 			}
 			return rows(conn, "SELECT uids FROM vanished WHERE box = ? AND modseq > ?", func(s *sqlite.Stmt) (err error) {
-				if gone, err = parseUIDs(gone, columnBytes(s, 0)); err != nil {
+				if gone, err = parseUIDs(gone, db.Bytes(s, 0)); err != nil {
 					return fmt.Errorf("%w: %w", ErrCorrupt, err)
 				}
 				return nil

@@ -141,10 +141,10 @@ func (x *Index) Commit(ctx context.Context, b *Batch, from, to int64) error {
 			return cmp.Or(err, ErrMoved)
 		}
 		for i, id := range b.builder.ids {
-			if err := exec(tx.Conn, "INSERT INTO known VALUES(?, ?)", ints(id, b.marks[i])); err != nil {
+			if err := db.Exec(tx.Conn, "INSERT INTO known VALUES(?, ?)", db.Ints(id, b.marks[i])); err != nil {
 				return err
 			}
-			if err := exec(tx.Conn, insertFuzzy, func(s *sqlite.Stmt) {
+			if err := db.Exec(tx.Conn, insertFuzzy, func(s *sqlite.Stmt) {
 				s.BindInt64(1, id)
 				for k, text := range b.fuzzy[i] {
 					s.BindText(2+k, strings.ToValidUTF8(text, "\ufffd"))
@@ -158,7 +158,7 @@ func (x *Index) Commit(ctx context.Context, b *Batch, from, to int64) error {
 				return err
 			}
 		}
-		return exec(tx.Conn, "UPDATE state SET reached = ?", ints(max(from, to)))
+		return db.Exec(tx.Conn, "UPDATE state SET reached = ?", db.Ints(max(from, to)))
 	})
 }
 
@@ -167,9 +167,9 @@ const insertFuzzy = "INSERT INTO fuzzy(rowid, subject, sender, receiver, copied,
 func writeSegment(c *sqlite.Conn, s *segment) error {
 	ids := appendIDs(nil, s.ids)
 	size := len(ids) + len(s.words) + len(s.groups) + len(s.noise) + len(s.postings)
-	err := exec(c, "INSERT INTO segment(contents, gone, size, sum, ids, words, groups, noise) VALUES(?, 0, ?, ?, ?, ?, ?, ?)",
+	err := db.Exec(c, "INSERT INTO segment(contents, gone, size, sum, ids, words, groups, noise) VALUES(?, 0, ?, ?, ?, ?, ?, ?)",
 		func(st *sqlite.Stmt) {
-			ints(int64(len(s.ids)), int64(size), int64(s.sum(ids)))(st)
+			db.Ints(int64(len(s.ids)), int64(size), int64(s.sum(ids)))(st)
 			for i, b := range [...][]byte{ids, s.words, s.groups, s.noise} {
 				st.BindBytes(4+i, b)
 			}
@@ -177,7 +177,7 @@ func writeSegment(c *sqlite.Conn, s *segment) error {
 	if err != nil {
 		return err
 	}
-	return exec(c, "INSERT INTO posting VALUES(last_insert_rowid(), ?, ?)", func(st *sqlite.Stmt) {
+	return db.Exec(c, "INSERT INTO posting VALUES(last_insert_rowid(), ?, ?)", func(st *sqlite.Stmt) {
 		st.BindInt64(1, int64(sumOf(s.postings)))
 		st.BindBytes(2, s.postings)
 	})

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"posthouse/internal/db"
+
 	"zombiezen.com/go/sqlite"
 )
 
@@ -60,7 +62,7 @@ func (x *Index) Fuzzy(ctx context.Context, in, text string) (r Ranks, err error)
 		if r.Reach, err = readReach(c); err != nil || query == "" {
 			return err
 		}
-		return rowsWith(c, "SELECT rowid, bm25(fuzzy, "+weights+") AS score FROM fuzzy WHERE fuzzy MATCH ? ORDER BY score LIMIT ?",
+		return db.Rows(c, "SELECT rowid, bm25(fuzzy, "+weights+") AS score FROM fuzzy WHERE fuzzy MATCH ? ORDER BY score LIMIT ?",
 			func(s *sqlite.Stmt) {
 				s.BindText(1, query)
 				s.BindInt64(2, maxRanked)

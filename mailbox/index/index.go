@@ -275,7 +275,7 @@ func readSegment(st *sqlite.Stmt, arena *[]byte) (*segment, error) {
 
 func (s *segment) readPostings(c *sqlite.Conn, id int64) error {
 	err := rows(c, "SELECT sum, data FROM posting WHERE segment = ?", func(st *sqlite.Stmt) error {
-		if s.postings = columnBytes(st, 1); sumOf(s.postings) != uint32(st.ColumnInt64(0)) {
+		if s.postings = db.Bytes(st, 1); sumOf(s.postings) != uint32(st.ColumnInt64(0)) {
 			return fmt.Errorf("%w: the postings of segment %d", ErrDamaged, id)
 		}
 		return nil

@@ -87,7 +87,7 @@ func merge(c *sqlite.Conn, some []listed) error {
 	}
 	for _, l := range some {
 		for _, query := range [...]string{"DELETE FROM segment WHERE id = ?", "DELETE FROM posting WHERE segment = ?"} {
-			if err := exec(c, query, ints(l.id)); err != nil {
+			if err := db.Exec(c, query, db.Ints(l.id)); err != nil {
 				return err
 			}
 		}
@@ -132,14 +132,14 @@ func (x *Index) Forget(ctx context.Context, ids ...int64) error {
 		for _, id := range ids {
 			gone[id] = true
 			for _, query := range [...]string{"DELETE FROM known WHERE content = ?", "DELETE FROM fuzzy WHERE rowid = ?"} {
-				if err := exec(tx.Conn, query, ints(id)); err != nil {
+				if err := db.Exec(tx.Conn, query, db.Ints(id)); err != nil {
 					return err
 				}
 			}
 		}
 		counts := make(map[int64]int64)
 		err := rows(tx.Conn, "SELECT id, ids FROM segment", func(s *sqlite.Stmt) error {
-			held, _ := parseIDs(columnBytes(s, 1))
+			held, _ := parseIDs(db.Bytes(s, 1))
 			for _, id := range held {
 				if gone[id] {
 					counts[s.ColumnInt64(0)]++
@@ -151,7 +151,7 @@ func (x *Index) Forget(ctx context.Context, ids ...int64) error {
 			return err
 		}
 		for id, n := range counts {
-			if err := exec(tx.Conn, "UPDATE segment SET gone = gone + ? WHERE id = ?", ints(n, id)); err != nil {
+			if err := db.Exec(tx.Conn, "UPDATE segment SET gone = gone + ? WHERE id = ?", db.Ints(n, id)); err != nil {
 				return err
 			}
 		}
