@@ -34,6 +34,9 @@ func (s *server) holding(box string) map[string]string {
 	}
 	letters := map[string]string{}
 	for _, m := range messages {
+		if m.Envelope == nil { // flags that somebody changed since SELECT are told besides
+			continue
+		}
 		var flags []string
 		for _, f := range m.Flags {
 			flags = append(flags, string(f))
