@@ -180,7 +180,8 @@ func (c *setQuota) run(ctx context.Context, s *session) (reply, error) {
 	return reply{}, s.tellQuota(ctx, c.root, &at)
 }
 
-// parseGetQuotaRoot: a mailbox of the user's own need not be there.
+// parseGetQuotaRoot: a mailbox of the user's own need not be there. One of an account without limits has no quota root, as RFC 9208 §3.2 allows:
+// Thunderbird takes a QUOTA with an empty list for broken (RFC 9208 §7 has none), and hangs up on a mailbox without messages.
 func parseGetQuotaRoot(p *parser) (runner, error) {
 	var raw string
 	if !p.SP() || !p.AString(&raw) || !p.End() {
@@ -198,11 +199,14 @@ func parseGetQuotaRoot(p *parser) (runner, error) {
 			}
 			root, name = f.owner.String(), at.shown().Name
 		}
+		limited := at.quota != directory.Quota{}
 		err = s.write(func(b []byte) []byte {
-			b = s.dialect.appendName(append(b, "* QUOTAROOT "...), name)
-			return append(wire.AppendString(append(b, ' '), root), "\r\n"...)
+			if b = s.dialect.appendName(append(b, "* QUOTAROOT "...), name); limited {
+				b = wire.AppendString(append(b, ' '), root)
+			}
+			return append(b, "\r\n"...)
 		})
-		if err != nil {
+		if err != nil || !limited {
 			return reply{}, err
 		}
 		return reply{}, s.tellQuota(ctx, root, &at)
