@@ -7,7 +7,8 @@
 // delivered | retry(due) | dead, with the notices that follow → spool.Settle, one transaction.
 //
 // Limits: so many workers in all, so many for one destination, and more than one for it only while half of all are free: a slow
-// destination never keeps another waiting. What is queued stays in the spool: memory holds the jobs under way and nothing else.
+// destination never keeps another waiting. What is queued stays in the spool: memory holds the jobs under way, and those next in line for
+// our own mailboxes, so that what is for the same one shares transactions and syncs.
 // Connections stay open a little while, so that they are used again as long as there is mail for a destination.
 package delivery
 

@@ -26,12 +26,10 @@ func (l *leases) add(jobs []spool.Job) {
 	}
 }
 
-func (l *leases) drop(jobs []spool.Job) {
+func (l *leases) drop(lease spool.Lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := range jobs {
-		delete(l.held, jobs[i].Lease)
-	}
+	delete(l.held, lease)
 }
 
 func (l *leases) all() []spool.Lease {

@@ -15,7 +15,7 @@ const (
 
 	leaseTime   = 30 * time.Minute // renewed while a job is under way; a restart ends all leases anyway
 	maxBatch    = 256              // jobs of one Take
-	localAtOnce = 64               // workers for our own mailboxes: who waits for the same disk shares its syncs
+	localAtOnce = 32               // workers for our own mailboxes: who waits for the same disk shares its syncs
 	perWorker   = 4                // jobs for which another worker is worth its connection
 	troubleTime = time.Second      // after an error of the spool that may pass
 )
@@ -30,8 +30,8 @@ type scheduler struct {
 	workers sync.WaitGroup
 	freed   chan struct{} // a worker left; holds one
 
-	mu      sync.Mutex // guards what follows
-	busy    map[string]int
+	mu      sync.Mutex         // guards what follows
+	lines   map[string]*line   // of the destinations that have workers
 	n       int                // workers
 	skipped map[string]bool    // what the Take under way passes over
 	again   context.CancelFunc // ends that Take
@@ -39,7 +39,7 @@ type scheduler struct {
 }
 
 func newScheduler(m *Mover, sp spool.Spool) *scheduler {
-	return &scheduler{Mover: m, spool: sp, freed: make(chan struct{}, 1), busy: make(map[string]int)}
+	return &scheduler{Mover: m, spool: sp, freed: make(chan struct{}, 1), lines: make(map[string]*line)}
 }
 
 func (s *scheduler) run(ctx context.Context) error {
@@ -120,8 +120,8 @@ func (s *scheduler) want(again context.CancelFunc) (spool.Want, bool) {
 	}
 	w := spool.Want{Limit: min(free, maxBatch), Lease: leaseTime}
 	s.skipped, s.again = make(map[string]bool), again
-	for destination := range s.busy {
-		if s.room(destination) <= 0 {
+	for destination, l := range s.lines {
+		if s.room(l) <= 0 {
 			s.skipped[destination] = true
 			w.Skip = append(w.Skip, destination)
 		}
@@ -130,18 +130,19 @@ func (s *scheduler) want(again context.CancelFunc) (spool.Want, bool) {
 }
 
 // room is how many more workers a destination may have; s.mu is held.
-func (s *scheduler) room(destination string) int {
+func (s *scheduler) room(l *line) int {
 	limit := 1
 	if s.n < s.opts.Workers/2 {
 		limit = s.opts.PerDestination
-		if destination == localDestination {
+		if l.destination == localDestination {
 			limit = localAtOnce
 		}
 	}
-	return min(limit-s.busy[destination], s.opts.Workers-s.n)
+	return min(limit-l.workers, s.opts.Workers-s.n)
 }
 
-// spread gives the jobs to workers, by destination.
+// spread gives the jobs to workers, by destination. There is room for one at least: Take was told of the destinations without, and of how
+// many workers are free.
 func (s *scheduler) spread(ctx context.Context, jobs []spool.Job) {
 	var order []string
 	by := make(map[string][]spool.Job)
@@ -155,21 +156,9 @@ func (s *scheduler) spread(ctx context.Context, jobs []spool.Job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, destination := range order {
-		s.start(ctx, destination, by[destination], len(order)-1-i)
-	}
-}
-
-// start starts workers for jobs of one destination, and leaves so many to others. There is room for one at least: Take was told of
-// the destinations without, and of how many workers are free. s.mu is held.
-func (s *scheduler) start(ctx context.Context, destination string, jobs []spool.Job, others int) {
-	n := workersFor(len(jobs), s.room(destination)-others)
-	for ; n > 0; n-- {
-		share := (len(jobs) + n - 1) / n
-		mine := jobs[:share]
-		jobs = jobs[share:]
-		s.busy[destination]++
-		s.n++
-		s.workers.Go(func() { s.worker(ctx, destination, mine) })
+		l := s.line(destination)
+		l.add(by[destination])
+		s.start(ctx, l, workersFor(len(l.jobs), s.room(l)-(len(order)-1-i)))
 	}
 }
 
@@ -178,59 +167,56 @@ func workersFor(jobs, room int) int {
 	return max(1, min((jobs+perWorker-1)/perWorker, room))
 }
 
+// start starts n workers for a line; s.mu is held.
+func (s *scheduler) start(ctx context.Context, l *line, n int) {
+	for ; n > 0; n-- {
+		l.workers++
+		s.n++
+		s.workers.Go(func() { s.worker(ctx, l) })
+	}
+}
+
 // worker attempts jobs of one destination until there are none, or others need a worker.
-func (s *scheduler) worker(ctx context.Context, destination string, jobs []spool.Job) {
-	defer s.leave(destination)
-	for len(jobs) > 0 {
-		for i := range jobs {
-			if ctx.Err() != nil || s.failed() != nil {
-				s.release(jobs[i:])
-				return
-			}
-			s.attempt(&jobs[i])
-			s.leases.drop(jobs[i : i+1])
+func (s *scheduler) worker(ctx context.Context, l *line) {
+	defer s.leave(l)
+	for jobs := s.next(ctx, l); len(jobs) > 0; jobs = s.next(ctx, l) {
+		var g sync.WaitGroup
+		for i := range jobs[1:] {
+			g.Go(func() { s.do(ctx, &jobs[1+i]) })
 		}
-		jobs = s.more(ctx, destination)
-		s.leases.add(jobs)
+		s.do(ctx, &jobs[0])
+		g.Wait()
 	}
 }
 
-// release gives back jobs that were not begun.
-func (s *scheduler) release(jobs []spool.Job) {
-	s.leases.drop(jobs)
-	for i := range jobs {
-		if err := s.spool.Settle(context.WithoutCancel(s.work), jobs[i].Lease, nil); err != nil {
-			s.opts.Log.Warn("a job waits for its lease to end", "mid", jobs[i].Envelope.ID, "err", err)
-		}
+// do attempts a job, or gives it back if the Run is to end.
+func (s *scheduler) do(ctx context.Context, j *spool.Job) {
+	if ctx.Err() != nil || s.failed() != nil {
+		s.release(j)
+		return
 	}
+	s.attempt(j)
+	s.leases.drop(j.Lease)
 }
 
-// more takes further jobs of a destination, if nobody else does: the Take for all passes it over. It stops when every worker is busy,
-// so that those who wait longest are served next, whoever they are.
-func (s *scheduler) more(ctx context.Context, destination string) []spool.Job {
-	s.mu.Lock()
-	useful := s.skipped[destination] && s.n < s.opts.Workers
-	s.mu.Unlock()
-	if !useful || ctx.Err() != nil {
-		return nil
+// release gives back a job that was not begun.
+func (s *scheduler) release(j *spool.Job) {
+	s.leases.drop(j.Lease)
+	if err := s.spool.Settle(context.WithoutCancel(s.work), j.Lease, nil); err != nil {
+		s.opts.Log.Warn("a job waits for its lease to end", "mid", j.Envelope.ID, "err", err)
 	}
-	jobs, err := s.spool.Take(ctx, spool.Want{Destination: destination, Limit: perWorker, Lease: leaseTime})
-	if err != nil && ctx.Err() == nil {
-		s.opts.Log.Error("the spool gives no jobs", "destination", destination, "err", err)
-	}
-	return jobs
 }
 
 // leave makes room for another worker.
-func (s *scheduler) leave(destination string) {
+func (s *scheduler) leave(l *line) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.n--
-	if s.busy[destination]--; s.busy[destination] == 0 {
-		delete(s.busy, destination)
+	if l.workers--; l.workers == 0 {
+		delete(s.lines, l.destination)
 	}
 	// What was passed over has room now: this destination, or all of them when half of the workers are free.
-	if s.again != nil && (s.skipped[destination] || len(s.skipped) > 0 && s.n == s.opts.Workers/2-1) {
+	if s.again != nil && (s.skipped[l.destination] || len(s.skipped) > 0 && s.n == s.opts.Workers/2-1) {
 		s.again()
 	}
 	select {

@@ -14,8 +14,8 @@ func TestRoom(t *testing.T) {
 	for _, c := range []struct{ n, busy, want int }{
 		{0, 0, 5}, {4, 4, 1}, {5, 5, 0}, {9, 0, 5}, {10, 0, 1}, {10, 1, 0}, {12, 3, -2}, {19, 0, 1}, {20, 0, 0},
 	} {
-		s.n, s.busy["x"] = c.n, c.busy
-		if got := s.room("x"); got != c.want {
+		s.n = c.n
+		if got := s.room(&line{destination: "x", workers: c.busy}); got != c.want {
 			t.Errorf("%d workers, %d of them there: room for %d, want %d", c.n, c.busy, got, c.want)
 		}
 	}
@@ -23,7 +23,7 @@ func TestRoom(t *testing.T) {
 
 func TestRoomForLocal(t *testing.T) {
 	s := newScheduler(&Mover{opts: Options{Workers: 200, PerDestination: 5}}, nil)
-	if got := s.room("local"); got != localAtOnce {
+	if got := s.room(s.line(localDestination)); got != localAtOnce {
 		t.Errorf("room for %d", got)
 	}
 }
@@ -52,9 +52,10 @@ func TestTakeBeginsAnew(t *testing.T) {
 	} {
 		s := newScheduler(&Mover{opts: Options{Workers: 20, PerDestination: 5}}, nil)
 		again := false
-		s.n, s.busy[c.left], s.skipped, s.again = c.n, 1, c.skipped, func() { again = true }
-		s.leave(c.left)
-		if again != c.want || len(s.busy) != 0 || s.n != c.n-1 {
+		l := s.line(c.left)
+		s.n, l.workers, s.skipped, s.again = c.n, 1, c.skipped, func() { again = true }
+		s.leave(l)
+		if again != c.want || len(s.lines) != 0 || s.n != c.n-1 {
 			t.Errorf("%+v: %v", c, again)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 
 	"posthouse/delivery/hop"
@@ -67,6 +68,7 @@ func (t *Transport) file(ctx context.Context, id mail.AccountID, m filing) (err 
 	if m.twin != nil {
 		add = add.ByServer(m.twin.String())
 	}
+	runtime.Gosched() // so that others with mail for the same account, staged at this moment, share the transaction
 	if _, err = account.Apply(ctx, add, mailbox.Within(m.quota)); err != nil {
 		account.Discard(blob)
 	}
