@@ -21,6 +21,7 @@ func multiSearch() extension {
 type multiSearchCommand struct {
 	search  searchCommand
 	sources []source // none: the selected mailbox
+	left    []place  // the mailboxes that are not searched yet, the selected one last
 }
 
 func parseMultiSearch(p *parser) (runner, error) {
@@ -69,17 +70,7 @@ func (c *multiSearchCommand) run(ctx context.Context, s *session) (reply, error)
 		return reply{}, err
 	}
 	if c.selectedOnly() {
-		found, err := c.search.find(ctx, s)
-		if err == nil {
-			err = c.search.save(s.view, c.search.saved(found))
-		}
-		if err == nil {
-			err = c.tell(s, s.view, found)
-		}
-		if err != nil {
-			return reply{}, err
-		}
-		return s.upTo(c.search.program.lowest, reply{})
+		return c.search.find(ctx, s, c)
 	}
 	places, err := c.places(ctx, s)
 	if err == nil {
@@ -91,13 +82,25 @@ func (c *multiSearchCommand) run(ctx context.Context, s *session) (reply, error)
 	if limit := int64(s.server.opts.Limits.CommandMessages); err == nil && limit > 0 && c.search.program.progress.goal > limit {
 		err = errManyMessages
 	}
-	for i := 0; i < len(places) && err == nil; i++ {
-		err = c.searchIn(ctx, s, places[i])
+	if err != nil {
+		return reply{}, err
 	}
+	c.left = places
+	r, err := c.next(ctx, s)
 	if n := len(places); err == nil && c.search.results&resultUpdate != 0 && (n == 0 || !s.selectedIs(&places[n-1])) {
 		err = s.refuseUpdate() // updates are for the selected mailbox, which was not searched
 	}
-	return reply{}, err
+	return r, err
+}
+
+// next searches the mailboxes that are left, one after the other.
+func (c *multiSearchCommand) next(ctx context.Context, s *session) (r reply, err error) {
+	for len(c.left) > 0 && err == nil {
+		at := c.left[0]
+		c.left = c.left[1:]
+		r, err = c.searchIn(ctx, s, at)
+	}
+	return r, err
 }
 
 // places are the mailboxes to search, the selected one last. Too many are refused as a whole (RFC 7377 §2.4): a part of them would look
@@ -128,46 +131,46 @@ func (s *session) selectedIs(at *place) bool {
 }
 
 // searchIn searches one mailbox: the selected one as the client knows it, others as they stand.
-func (c *multiSearchCommand) searchIn(ctx context.Context, s *session, at place) error {
+func (c *multiSearchCommand) searchIn(ctx context.Context, s *session, at place) (reply, error) {
 	v := s.view
 	if !s.selectedIs(&at) {
 		if at.Messages == 0 {
-			return nil
+			return reply{}, nil
 		}
 		now, err := at.account.Snapshot(ctx, at.ID)
 		if errors.Is(err, mailbox.ErrNoBox) { // it was deleted meanwhile
-			return nil
+			return reply{}, nil
 		}
 		if err != nil {
-			return err
+			return reply{}, err
 		}
 		if at.prefix != "" && toRead.check(now.Box.RightsOf(s.who.ID)) != nil { // or may not be read any more
-			return nil
+			return reply{}, nil
 		}
 		v = newView(&at, now, &s.client)
 	}
 	c.search.program.lasts = v == s.view && c.search.results&resultUpdate != 0
-	var found selection
-	err := s.meanwhile(&c.search.program.progress, func() (err error) {
-		found, err = c.search.program.run(ctx, v, v.everything())
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return c.tell(s, v, found)
+	return c.search.in(ctx, s, v, c)
+}
+
+func (c *multiSearchCommand) arrange(ctx context.Context, v *view, found selection) error {
+	return c.search.arrange(ctx, v, found)
 }
 
 // tell answers for one mailbox, if there is anything to tell: RFC 7377 §2.1.
-func (c *multiSearchCommand) tell(s *session, v *view, found selection) error {
-	var err error
-	if len(found) > 0 {
+func (c *multiSearchCommand) tell(s *session, v *view) (reply, error) {
+	found := c.search.found
+	err := c.search.save(v, c.search.saved(found))
+	if err == nil && len(found) > 0 {
 		err = s.write(func(b []byte) []byte { return c.search.appendResponse(b, s, v, found) })
 	}
 	if err == nil && v == s.view {
 		err = c.search.keepUpdated(s, found, nil)
 	}
-	return err
+	if err != nil {
+		return reply{}, err
+	}
+	return s.upTo(c.search.program.lowest, reply{})
 }
 
 // appendMailbox tells which mailbox a response is about: RFC 7377 §4 one-correlator.

@@ -2,7 +2,6 @@ package imapd
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
@@ -64,6 +63,15 @@ type searchCommand struct {
 	refusal  error     // known when parsing, but of SEARCH itself: it is a NO, and empties "$"
 	part     part
 	program  program
+	found    selection // what was found
+}
+
+// outcome is what a command makes of what a search finds.
+type outcome interface {
+	// arrange is what takes long of it. It touches nothing but the mailbox as it was when it was searched.
+	arrange(ctx context.Context, v *view, found selection) error
+	// tell writes it.
+	tell(s *session, v *view) (reply, error)
 }
 
 func parseSearch(p *parser, by numbering) (runner, error) {
@@ -139,20 +147,26 @@ func (p *parser) charset(c *searchCommand) bool {
 }
 
 func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
-	found, err := c.find(ctx, s)
+	return c.find(ctx, s, c)
+}
+
+func (c *searchCommand) arrange(_ context.Context, _ *view, found selection) error {
+	c.found = found
+	return nil
+}
+
+func (c *searchCommand) tell(s *session, v *view) (reply, error) {
+	err := c.save(v, c.saved(c.found))
 	if err != nil {
 		return reply{}, err
 	}
-	if err := c.save(s.view, c.saved(found)); err != nil {
-		return reply{}, err
-	}
 	if !c.extended && s.dialect.searchesPlainly() {
-		err = c.writeNumbers(s.out, s.view, found)
+		err = c.writeNumbers(s.out, v, c.found)
 	} else {
-		err = s.write(func(b []byte) []byte { return c.appendResponse(b, s, s.view, found) })
+		err = s.write(func(b []byte) []byte { return c.appendResponse(b, s, v, c.found) })
 	}
 	if err == nil {
-		err = c.keepUpdated(s, found, nil)
+		err = c.keepUpdated(s, c.found, nil)
 	}
 	if err != nil {
 		return reply{}, err
@@ -160,21 +174,33 @@ func (c *searchCommand) run(ctx context.Context, s *session) (reply, error) {
 	return s.upTo(c.program.lowest, reply{})
 }
 
-// find finds the messages of the selected mailbox. An error empties the variable that SAVE was to fill: RFC 9051 §6.4.4.1.
-func (c *searchCommand) find(ctx context.Context, s *session) (found selection, err error) {
+// find searches the selected mailbox. An error empties the variable that SAVE was to fill: RFC 9051 §6.4.4.1.
+func (c *searchCommand) find(ctx context.Context, s *session, o outcome) (r reply, err error) {
 	err = c.allowed(ctx, s)
 	if err == nil {
 		c.program.most = s.server.opts.Limits.CommandMessages
 		c.program.progress.goal = int64(s.view.told.Len())
-		err = s.meanwhile(&c.program.progress, func() (err error) {
-			found, err = c.program.run(ctx, s.view, s.view.everything())
+		r, err = c.in(ctx, s, s.view, o)
+	}
+	if failed, _ := replyTo(err); err != nil && s.view != nil && failed.status != statusBAD { // a BAD changes nothing: RFC 5182 §2.1
+		c.save(s.view, nil) //nolint:errcheck // nothing is not too much
+	}
+	return r, err
+}
+
+// in searches a mailbox and tells the outcome.
+func (c *searchCommand) in(ctx context.Context, s *session, v *view, o outcome) (reply, error) {
+	err := s.meanwhile(&c.program.progress, func() error {
+		found, err := c.program.run(ctx, v, v.everything())
+		if err != nil {
 			return err
-		})
+		}
+		return o.arrange(ctx, v, found)
+	})
+	if err != nil {
+		return reply{}, err
 	}
-	if r, _ := replyTo(err); err != nil && s.view != nil && r.status != statusBAD { // a BAD changes nothing: RFC 5182 §2.1
-		err = errors.Join(err, c.save(s.view, nil))
-	}
-	return found, err
+	return o.tell(s, v)
 }
 
 // allowed is what comes before the search, wherever it is done.
@@ -344,9 +370,17 @@ type program struct {
 	lowest mailbox.UID  // of those that were looked at, if there were more
 }
 
-// run finds the messages among those of a selection, looking at what is near first: at the view, then at the index, then at facts, then
-// at bodies.
+// run finds the messages among those of a selection, looking at what is near first.
 func (g *program) run(ctx context.Context, v *view, all selection) (selection, error) {
+	r, err := g.look(ctx, v, all)
+	if err != nil {
+		return nil, err
+	}
+	return g.read(ctx, v, r)
+}
+
+// look decides what can be decided without bodies: it looks at the view, then at the index, then at facts.
+func (g *program) look(ctx context.Context, v *view, all selection) (*found, error) {
 	for _, f := range g.prepare {
 		if err := f(v); err != nil {
 			return nil, err
@@ -357,14 +391,14 @@ func (g *program) run(ctx context.Context, v *view, all selection) (selection, e
 	if err != nil {
 		return nil, err
 	}
-	r := found{matches: g.matches}
+	r := &found{matches: g.matches}
 	for k, err := range v.facts(ctx, 0, among) {
 		if err != nil {
 			return nil, err
 		}
 		r.judge(candidate{pos: k.pos, message: k.message})
 	}
-	if err := g.ask(ctx, v, &r); err != nil {
+	if err := g.ask(ctx, v, r); err != nil {
 		return nil, err
 	}
 	if g.want != 0 {
@@ -378,6 +412,11 @@ func (g *program) run(ctx context.Context, v *view, all selection) (selection, e
 		}
 	}
 	g.progress.done.Add(int64(all.len() - r.open.len()))
+	return r, ctx.Err()
+}
+
+// read decides the rest by bodies. Of the view it needs no more than what was there when look looked.
+func (g *program) read(ctx context.Context, v *view, r *found) (selection, error) {
 	if len(r.open) == 0 {
 		return r.hits.normal(), ctx.Err()
 	}

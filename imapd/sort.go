@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"posthouse/imapd/wire"
+	"posthouse/internal/link"
 	"posthouse/mail/mime"
 	"posthouse/mailbox"
 )
@@ -102,6 +103,7 @@ type sortCommand struct {
 	reverse []bool
 	rank    func(*sorted) uint64 // of the first criterion
 	fuzzy   bool                 // by relevancy
+	found   selection            // what was found, each of its own, in order
 }
 
 func parseSort(p *parser, by numbering) (runner, error) {
@@ -141,13 +143,13 @@ func (p *parser) sortCriterion(c *sortCommand) bool {
 }
 
 func (c *sortCommand) run(ctx context.Context, s *session) (reply, error) {
-	found, err := c.search.find(ctx, s)
+	return c.search.find(ctx, s, c)
+}
+
+func (c *sortCommand) arrange(ctx context.Context, v *view, found selection) error {
+	messages, err := v.withKeys(ctx, found)
 	if err != nil {
-		return reply{}, err
-	}
-	messages, err := c.search.withKeys(ctx, s, found)
-	if err != nil {
-		return reply{}, err
+		return err
 	}
 	if c.fuzzy {
 		c.search.program.setRelevancy(messages)
@@ -159,19 +161,24 @@ func (c *sortCommand) run(ctx context.Context, s *session) (reply, error) {
 		}
 	}
 	slices.SortFunc(ranked, c.compare)
-	order := make(selection, len(ranked))
+	c.found = make(selection, len(ranked))
 	for i, m := range ranked {
-		order[i] = span{m.pos, m.pos + 1}
+		c.found[i] = span{m.pos, m.pos + 1}
 	}
-	if err := c.search.save(s.view, c.search.saved(order)); err != nil {
+	return nil
+}
+
+func (c *sortCommand) tell(s *session, v *view) (reply, error) {
+	err := c.search.save(v, c.search.saved(c.found))
+	if err != nil {
 		return reply{}, err
 	}
 	if !c.search.extended {
-		return reply{}, c.write(s, order)
+		return reply{}, c.write(s.out, v)
 	}
-	err = s.write(func(b []byte) []byte { return c.search.appendResponse(b, s, s.view, order) })
+	err = s.write(func(b []byte) []byte { return c.search.appendResponse(b, s, v, c.found) })
 	if err == nil {
-		err = c.search.keepUpdated(s, order, c)
+		err = c.search.keepUpdated(s, c.found, c)
 	}
 	return reply{}, err
 }
@@ -201,31 +208,22 @@ func (c *sortCommand) direction() int {
 }
 
 // write is the response of RFC 5256 §4.
-func (c *sortCommand) write(s *session, order selection) error {
-	if err := s.out.WriteString("* SORT"); err != nil {
+func (c *sortCommand) write(w *link.Writer, v *view) error {
+	if err := w.WriteString("* SORT"); err != nil {
 		return err
 	}
-	for _, m := range order {
-		if err := s.out.Advance(s.view.appendNumber(append(s.out.Available(), ' '), m.from, c.by)); err != nil {
+	for _, m := range c.found {
+		if err := w.Advance(v.appendNumber(append(w.Available(), ' '), m.from, c.by)); err != nil {
 			return err
 		}
 	}
-	if c.search.program.modSeqs && len(order) > 0 { // RFC 7162 §3.1.6
-		b := wire.AppendNumber(append(s.out.Available(), " (MODSEQ "...), s.view.highest(c.search.saved(order)))
-		if err := s.out.Advance(append(b, ')')); err != nil {
+	if c.search.program.modSeqs && len(c.found) > 0 { // RFC 7162 §3.1.6
+		b := wire.AppendNumber(append(w.Available(), " (MODSEQ "...), v.highest(c.search.saved(c.found)))
+		if err := w.Advance(append(b, ')')); err != nil {
 			return err
 		}
 	}
-	return s.out.WriteString("\r\n")
-}
-
-// withKeys are the messages that were found, with their keys.
-func (c *searchCommand) withKeys(ctx context.Context, s *session, found selection) (messages []sorted, err error) {
-	err = s.meanwhile(&c.program.progress, func() error {
-		messages, err = s.view.withKeys(ctx, found)
-		return err
-	})
-	return messages, err
+	return w.WriteString("\r\n")
 }
 
 // withKeys are the messages of a selection with their keys. One whose content is gone sorts as if it were empty.

@@ -144,11 +144,9 @@ func TestIndexChangesNothing(t *testing.T) {
 			keys := letterKey(r)
 			var got [2]selection
 			for i, s := range []*session{indexed, plain} {
-				sel, err := parseCommand(t, "a SEARCH CHARSET UTF-8 "+keys+"\r\n").(*searchCommand).find(t.Context(), s)
-				if err != nil {
-					t.Fatalf("%q: %v", keys, err)
-				}
-				got[i] = sel
+				c := parseCommand(t, "a SEARCH CHARSET UTF-8 "+keys+"\r\n").(*searchCommand)
+				mustRun(t, s, c)
+				got[i] = c.found
 			}
 			if !slices.Equal(got[0], got[1]) {
 				t.Errorf("%q: %v with the index, %v without", keys, got[0], got[1])

@@ -36,6 +36,7 @@ type branch struct {
 type threadCommand struct {
 	search searchCommand
 	thread func([]sorted) *branch
+	found  *branch // the root of what was found
 }
 
 func parseThread(p *parser, by numbering) (runner, error) {
@@ -57,21 +58,25 @@ func parseThread(p *parser, by numbering) (runner, error) {
 }
 
 func (c *threadCommand) run(ctx context.Context, s *session) (reply, error) {
-	found, err := c.search.find(ctx, s)
-	if err != nil {
-		return reply{}, err
+	return c.search.find(ctx, s, c)
+}
+
+func (c *threadCommand) arrange(ctx context.Context, v *view, found selection) error {
+	messages, err := v.withKeys(ctx, found)
+	if err == nil {
+		c.found = c.thread(messages)
 	}
-	messages, err := c.search.withKeys(ctx, s, found)
-	if err != nil {
-		return reply{}, err
-	}
+	return err
+}
+
+func (c *threadCommand) tell(s *session, v *view) (reply, error) {
 	if err := s.out.WriteString("* THREAD"); err != nil {
 		return reply{}, err
 	}
 	separator := " "
-	for _, thread := range c.thread(messages).children {
+	for _, thread := range c.found.children {
 		b := append(s.out.Available(), separator...)
-		if err := s.out.Advance(c.appendThread(b, s.view, thread)); err != nil {
+		if err := s.out.Advance(c.appendThread(b, v, thread)); err != nil {
 			return reply{}, err
 		}
 		separator = ""
