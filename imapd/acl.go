@@ -23,9 +23,9 @@ func acl() extension {
 		commands: []command{
 			{name: "SETACL", rfc: "RFC 4314 §3.1", in: loggedIn, parse: parseSetACL},
 			{name: "DELETEACL", rfc: "RFC 4314 §3.2", in: loggedIn, parse: parseDeleteACL},
-			{name: "GETACL", rfc: "RFC 4314 §3.3", in: loggedIn, parse: parseGetACL},
-			{name: "LISTRIGHTS", rfc: "RFC 4314 §3.4", in: loggedIn, parse: parseListRights},
-			{name: "MYRIGHTS", rfc: "RFC 4314 §3.5", in: loggedIn, parse: parseMyRights},
+			{name: "GETACL", rfc: "RFC 4314 §3.3", in: loggedIn, beside: true, parse: parseGetACL},
+			{name: "LISTRIGHTS", rfc: "RFC 4314 §3.4", in: loggedIn, beside: true, parse: parseListRights},
+			{name: "MYRIGHTS", rfc: "RFC 4314 §3.5", in: loggedIn, beside: true, parse: parseMyRights},
 		},
 	}
 }

@@ -84,7 +84,15 @@ func benchMessage(n int) string {
 
 func mustRun(t testing.TB, s *session, c runner) {
 	t.Helper()
-	if _, err := c.run(context.Background(), s); err != nil {
+	_, err := c.run(context.Background(), s)
+	for err == nil && s.left != nil {
+		e := s.left
+		s.left = nil
+		if err = e.work(context.Background()); err == nil {
+			_, err = e.tell(context.Background())
+		}
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.out.Flush(); err != nil {

@@ -16,6 +16,9 @@ type command struct {
 	parse func(*parser) (runner, error)
 	// numbered commands take message sequence numbers.
 	numbered bool
+	// beside: it may run while earlier commands are under way, since it changes nothing that they go by, and tells nothing that they
+	// change. All others wait for these: RFC 9051 §5.5.
+	beside bool
 }
 
 // runner is a parsed command. run writes untagged responses to s.out and leaves the rest to the session.

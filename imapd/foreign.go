@@ -21,7 +21,7 @@ type sharing interface {
 	SharedWith(ctx context.Context, id mail.AccountID) ([]directory.Account, error)
 }
 
-// maxForeign is how many accounts of others a session has open: those of one command, and that of the selected mailbox.
+// maxForeign is how many accounts of others a session has open: those of the commands under way, and that of the selected mailbox.
 const maxForeign = directory.MaxOwners + 1
 
 // foreign is another's account that the session has open: for a command that names a mailbox of it, or since one of them is selected.
@@ -89,8 +89,11 @@ func (s *session) openForeign(ctx context.Context, owner directory.Account) (*fo
 	return f, nil
 }
 
-// closeForeign lets go of others' accounts but for that of the selected mailbox.
+// closeForeign lets go of others' accounts but for that of the selected mailbox, unless commands are under way that may read them.
 func (s *session) closeForeign() {
+	if len(s.errands) > 0 {
+		return
+	}
 	for id, f := range s.foreign {
 		if s.view != nil && s.view.account == f.mailbox {
 			continue

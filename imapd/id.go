@@ -8,7 +8,7 @@ import (
 func id() extension {
 	return extension{
 		name: "ID", rfc: "RFC 2971",
-		commands: []command{{name: "ID", rfc: "RFC 2971 §3.1", in: anyState, parse: parseID}},
+		commands: []command{{name: "ID", rfc: "RFC 2971 §3.1", in: anyState, beside: true, parse: parseID}},
 	}
 }
 

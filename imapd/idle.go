@@ -47,12 +47,22 @@ func (c *idleCommand) run(ctx context.Context, s *session) (reply, error) {
 	return reply{}, err
 }
 
-// attend tells of changes until the next command comes, to a client that listens all the time: RFC 5465 §3.1.
+// attend waits for the next command. Until it comes searches are answered as they end, and a client that listens all the time is told of
+// changes: RFC 5465 §3.1.
 func (s *session) attend(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
+	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	tell := func() error { return s.tellAll(ctx, telling{expunge: s.client.expungesAtOnce()}, "") }
-	selected, err := s.changes(ctx)
+	tell := func() error {
+		if err := s.conclude(ctx); err != nil || s.notification == nil {
+			return errors.Join(err, s.out.Flush())
+		}
+		return s.tellAll(ctx, telling{expunge: s.client.expungesAtOnce()}, "")
+	}
+	var selected <-chan mailbox.ModSeq
+	var err error
+	if s.notification != nil {
+		selected, err = s.changes(watching)
+	}
 	if err == nil && selected != nil {
 		err = tell() // what came before that
 	}
@@ -67,7 +77,7 @@ func (s *session) attend(ctx context.Context) {
 		err = s.in.Gone()
 	}
 	if err != nil {
-		s.lose(err)
+		s.lose(ctx, err)
 	}
 }
 
@@ -104,7 +114,7 @@ func (s *session) hint(heard <-chan struct{}, selected <-chan mailbox.ModSeq) bo
 	if s.notification != nil {
 		followed = s.notification.accounts
 	}
-	cases := []reflect.SelectCase{receive(heard), receive(selected)}
+	cases := []reflect.SelectCase{receive(heard), receive(selected), receive(s.news)}
 	for _, f := range followed {
 		cases = append(cases, receive(f.changes))
 	}
@@ -115,8 +125,8 @@ func (s *session) hint(heard <-chan struct{}, selected <-chan mailbox.ModSeq) bo
 	case !open: // the session is about to end
 		<-heard
 		return false
-	case which > 1:
-		followed[which-2].news = true
+	case which > 2:
+		followed[which-3].news = true
 	}
 	return true
 }

@@ -66,6 +66,7 @@ const (
 	maxNotified      = 10_000        // mailboxes that NOTIFY follows; RFC 5465 §5.8
 	maxFollowed      = 100           // accounts of others that NOTIFY follows; likewise
 	maxNotices       = 1000          // mailboxes that one change tells of; likewise
+	maxErrands       = 4             // searches of one session that read bodies beside other commands; the next one waits
 	maxUpdates       = 10            // searches of one session that are kept up to date; RFC 5267 §4.3.1 asks for one at least
 	maxAppends       = 10_000        // messages of one APPEND
 	maxCatParts      = 1000          // parts that a message of one is put together of: RFC 4469

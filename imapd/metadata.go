@@ -16,7 +16,7 @@ func metadata() extension {
 	return extension{
 		name: "METADATA", rfc: "RFC 5464",
 		commands: []command{
-			{name: "GETMETADATA", rfc: "RFC 5464 §4.2", in: loggedIn, parse: parseGetMetadata},
+			{name: "GETMETADATA", rfc: "RFC 5464 §4.2", in: loggedIn, beside: true, parse: parseGetMetadata},
 			{name: "SETMETADATA", rfc: "RFC 5464 §4.3", in: loggedIn, parse: parseSetMetadata},
 		},
 		enable: func(s *session) error { // §4.4: from now on the client is told of what others change

@@ -13,7 +13,7 @@ import (
 func multiSearch() extension {
 	return extension{
 		name: "MULTISEARCH", rfc: "RFC 7377", needs: "ESEARCH",
-		commands: []command{{name: "ESEARCH", rfc: "RFC 7377 §2", in: loggedIn, parse: parseMultiSearch}},
+		commands: []command{{name: "ESEARCH", rfc: "RFC 7377 §2", in: loggedIn, beside: true, parse: parseMultiSearch}},
 	}
 }
 
@@ -93,12 +93,21 @@ func (c *multiSearchCommand) run(ctx context.Context, s *session) (reply, error)
 	return r, err
 }
 
-// next searches the mailboxes that are left, one after the other.
+// next searches the mailboxes that are left, one after the other. If bodies of one are to be read, the others come after that.
 func (c *multiSearchCommand) next(ctx context.Context, s *session) (r reply, err error) {
-	for len(c.left) > 0 && err == nil {
+	for len(c.left) > 0 && err == nil && s.left == nil {
 		at := c.left[0]
 		c.left = c.left[1:]
 		r, err = c.searchIn(ctx, s, at)
+	}
+	if e := s.left; e != nil {
+		tell := e.tell
+		e.tell = func(ctx context.Context) (reply, error) {
+			if r, err := tell(ctx); err != nil {
+				return r, err
+			}
+			return c.next(ctx, s)
+		}
 	}
 	return r, err
 }
@@ -156,6 +165,8 @@ func (c *multiSearchCommand) searchIn(ctx context.Context, s *session, at place)
 func (c *multiSearchCommand) arrange(ctx context.Context, v *view, found selection) error {
 	return c.search.arrange(ctx, v, found)
 }
+
+func (c *multiSearchCommand) tagless(dialect) bool { return false }
 
 // tell answers for one mailbox, if there is anything to tell: RFC 7377 §2.1.
 func (c *multiSearchCommand) tell(s *session, v *view) (reply, error) {

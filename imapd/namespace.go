@@ -19,7 +19,7 @@ const (
 func namespace() extension {
 	return extension{
 		name: "NAMESPACE", rfc: "RFC 2342",
-		commands: []command{{name: "NAMESPACE", rfc: "RFC 9051 §6.3.10", in: loggedIn, parse: alone(runNamespace)}},
+		commands: []command{{name: "NAMESPACE", rfc: "RFC 9051 §6.3.10", in: loggedIn, beside: true, parse: alone(runNamespace)}},
 	}
 }
 

@@ -38,7 +38,7 @@ func (s *session) meanwhile(p *progress, part func() error) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if !over {
-			s.tellProgress(p)
+			s.tellProgress(s.tag, p)
 			p.next = time.Now().Add(progressInterval)
 			timer.Reset(progressInterval)
 		}
@@ -55,12 +55,12 @@ func (s *session) meanwhile(p *progress, part func() error) error {
 
 // tellProgress tells how far a command has come. A tag with "]" is left out; numbers are there only while there is something left to
 // do (RFC 9585 §4).
-func (s *session) tellProgress(p *progress) {
+func (s *session) tellProgress(tag string, p *progress) {
 	b := append(s.out.Available(), "* OK [INPROGRESS ("...)
-	if strings.Contains(s.tag, "]") {
+	if strings.Contains(tag, "]") {
 		b = append(b, "NIL "...)
 	} else {
-		b = append(wire.AppendString(b, s.tag), ' ')
+		b = append(wire.AppendString(b, tag), ' ')
 	}
 	if done := p.done.Load(); done < p.goal {
 		b = wire.AppendNumber(append(wire.AppendNumber(b, done), ' '), p.goal)

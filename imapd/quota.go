@@ -16,8 +16,8 @@ func quota() extension {
 	return extension{
 		name: "QUOTA", rfc: "RFC 9208",
 		commands: []command{
-			{name: "GETQUOTA", rfc: "RFC 9208 §4.1.1", in: loggedIn, parse: parseGetQuota},
-			{name: "GETQUOTAROOT", rfc: "RFC 9208 §4.1.2", in: loggedIn, parse: parseGetQuotaRoot},
+			{name: "GETQUOTA", rfc: "RFC 9208 §4.1.1", in: loggedIn, beside: true, parse: parseGetQuota},
+			{name: "GETQUOTAROOT", rfc: "RFC 9208 §4.1.2", in: loggedIn, beside: true, parse: parseGetQuotaRoot},
 		},
 	}
 }

@@ -72,6 +72,8 @@ type outcome interface {
 	arrange(ctx context.Context, v *view, found selection) error
 	// tell writes it.
 	tell(s *session, v *view) (reply, error)
+	// tagless tells whether what it writes does not say which command it answers.
+	tagless(d dialect) bool
 }
 
 func parseSearch(p *parser, by numbering) (runner, error) {
@@ -155,12 +157,14 @@ func (c *searchCommand) arrange(_ context.Context, _ *view, found selection) err
 	return nil
 }
 
+func (c *searchCommand) tagless(d dialect) bool { return !c.extended && d.searchesPlainly() }
+
 func (c *searchCommand) tell(s *session, v *view) (reply, error) {
 	err := c.save(v, c.saved(c.found))
 	if err != nil {
 		return reply{}, err
 	}
-	if !c.extended && s.dialect.searchesPlainly() {
+	if c.tagless(s.dialect) {
 		err = c.writeNumbers(s.out, v, c.found)
 	} else {
 		err = s.write(func(b []byte) []byte { return c.appendResponse(b, s, v, c.found) })
@@ -174,9 +178,13 @@ func (c *searchCommand) tell(s *session, v *view) (reply, error) {
 	return s.upTo(c.program.lowest, reply{})
 }
 
-// find searches the selected mailbox. An error empties the variable that SAVE was to fill: RFC 9051 §6.4.4.1.
+// find searches the selected mailbox. Answers that do not say what they answer come in the order of the commands. An error empties the
+// variable that SAVE was to fill: RFC 9051 §6.4.4.1.
 func (c *searchCommand) find(ctx context.Context, s *session, o outcome) (r reply, err error) {
 	err = c.allowed(ctx, s)
+	if err == nil && o.tagless(s.dialect) {
+		err = s.await(ctx, 0)
+	}
 	if err == nil {
 		c.program.most = s.server.opts.Limits.CommandMessages
 		c.program.progress.goal = int64(s.view.told.Len())
@@ -188,17 +196,34 @@ func (c *searchCommand) find(ctx context.Context, s *session, o outcome) (r repl
 	return r, err
 }
 
-// in searches a mailbox and tells the outcome.
+// in searches a mailbox and tells the outcome. Bodies are read beside other commands, in the mailbox as it is now, unless these may depend
+// on what is found.
 func (c *searchCommand) in(ctx context.Context, s *session, v *view, o outcome) (reply, error) {
-	err := s.meanwhile(&c.program.progress, func() error {
-		found, err := c.program.run(ctx, v, v.everything())
+	var r *found
+	now := *v
+	read := func(ctx context.Context) error {
+		found, err := c.program.read(ctx, &now, r)
 		if err != nil {
 			return err
 		}
-		return o.arrange(ctx, v, found)
+		return o.arrange(ctx, &now, found)
+	}
+	beside := false
+	err := s.meanwhile(&c.program.progress, func() (err error) {
+		if r, err = c.program.look(ctx, v, v.everything()); err != nil {
+			return err
+		}
+		if beside = len(r.open) > 0 && c.results&(resultSave|resultUpdate) == 0; beside {
+			return nil
+		}
+		return read(ctx)
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return reply{}, err
+	case beside:
+		s.leave(&c.program.progress, read, func(context.Context) (reply, error) { return o.tell(s, &now) })
+		return reply{}, nil
 	}
 	return o.tell(s, v)
 }

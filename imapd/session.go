@@ -21,8 +21,8 @@ import (
 	"posthouse/mailbox"
 )
 
-// session is one connection from greeting to BYE. One goroutine runs it; IDLE, and between commands a client
-// that uses NOTIFY, has a second one wait.
+// session is one connection from greeting to BYE. One goroutine runs it, and it alone writes; while it has something to tell between
+// commands, and in IDLE, a second one waits for the client, and each errand has its own.
 type session struct {
 	server *Server
 	table  *table
@@ -49,6 +49,10 @@ type session struct {
 	said         bool                  // the client was told so
 	delay        time.Duration         // before the answer
 	after        func(context.Context) // what follows the answer
+
+	left    *errand       // the rest of the command that ran, which is done beside others
+	errands []*errand     // those under way, in the order of their commands; they outlive no session
+	news    chan struct{} // a hint that an errand has ended, or that the client is to hear of one; nil: there was none yet
 }
 
 // inputBuffer is what a session keeps for its input all the time.
@@ -115,6 +119,7 @@ func (s *session) serve(ctx context.Context) {
 }
 
 func (s *session) close() {
+	s.abandon()
 	s.stopNotifying()
 	s.view = nil
 	s.closeForeign()
@@ -136,17 +141,20 @@ func (s *session) greet() {
 
 // step reads a command and answers it.
 func (s *session) step(ctx context.Context) {
-	if !s.link.Await() {
-		s.lose(link.ErrClosing)
+	if s.conclude(ctx) != nil {
 		return
 	}
-	if s.notification != nil && !s.in.Buffered() {
+	if !s.link.Await() {
+		s.lose(ctx, link.ErrClosing)
+		return
+	}
+	if (s.notification != nil || len(s.errands) > 0) && !s.in.Buffered() {
 		if s.attend(ctx); s.ended {
 			return
 		}
 	}
 	if err := s.in.Next(); err != nil && !errors.Is(err, wire.ErrUnframed) {
-		s.lose(err)
+		s.lose(ctx, err)
 		return
 	}
 	s.link.Begin()
@@ -154,11 +162,11 @@ func (s *session) step(ctx context.Context) {
 	c, r := s.command(ctx)
 	lost := s.in.Finish()
 	if lost != nil && !errors.Is(lost, wire.ErrUnframed) {
-		s.lose(lost)
+		s.lose(ctx, lost)
 		return
 	}
 	s.wait(ctx)
-	s.answer(ctx, c, r)
+	s.respond(ctx, c, r, began)
 	s.closeForeign()
 	if s.after != nil && s.out.Flush() == nil {
 		s.after(ctx)
@@ -166,9 +174,6 @@ func (s *session) step(ctx context.Context) {
 	s.after = nil
 	if lost != nil {
 		s.bye("[CLIENTBUG] Cannot tell where the command ends")
-	}
-	if observe := s.server.opts.Observe.Command; observe != nil && c != nil {
-		observe(c.name, r.status.String(), time.Since(began))
 	}
 	if s.out.Err() != nil {
 		s.ended = true
@@ -199,9 +204,15 @@ func (s *session) command(ctx context.Context) (*command, reply) {
 		return nil, s.replyTo(p.Err())
 	}
 	c, known := s.table.commands[name]
-	switch {
-	case !known:
+	if !known {
 		return nil, errUnknownCommand
+	}
+	if !c.beside {
+		if err := s.await(ctx, 0); err != nil {
+			return c, s.replyTo(err)
+		}
+	}
+	switch {
 	case c.in&s.state() == 0:
 		return c, errState
 	case c.numbered && s.client.uidOnly:
@@ -276,7 +287,10 @@ func (s *session) bye(text string) {
 }
 
 // lose ends a session from which nothing more can be read.
-func (s *session) lose(err error) {
+func (s *session) lose(ctx context.Context, err error) {
+	if !s.ended {
+		s.settle(ctx, err)
+	}
 	switch {
 	case s.ended:
 	case s.link.Stopping():
@@ -298,6 +312,7 @@ func (s *session) sync(ctx context.Context, t telling) error {
 	if s.view == nil {
 		return nil
 	}
+	t.expunge = t.expunge && s.mayExpunge()
 	if s.client.deaf() && !s.acted && t.ofOthers() {
 		return s.heedNow(ctx)
 	}

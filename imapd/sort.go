@@ -18,7 +18,7 @@ import (
 func sorting() extension {
 	return extension{
 		name: "SORT", rfc: "RFC 5256",
-		commands: both(command{name: "SORT", rfc: "RFC 5256 §3", in: selected, seqs: byNumbers}, parseSort),
+		commands: both(command{name: "SORT", rfc: "RFC 5256 §3", in: selected, seqs: byNumbers, beside: true}, parseSort),
 		sorts: []sortKey{
 			byNumber("ARRIVAL", func(m *sorted) int64 { return m.message.Internal }),
 			byNumber("DATE", (*sorted).sent),
@@ -168,12 +168,14 @@ func (c *sortCommand) arrange(ctx context.Context, v *view, found selection) err
 	return nil
 }
 
+func (c *sortCommand) tagless(dialect) bool { return !c.search.extended }
+
 func (c *sortCommand) tell(s *session, v *view) (reply, error) {
 	err := c.search.save(v, c.search.saved(c.found))
 	if err != nil {
 		return reply{}, err
 	}
-	if !c.search.extended {
+	if c.tagless(s.dialect) {
 		return reply{}, c.write(s.out, v)
 	}
 	err = s.write(func(b []byte) []byte { return c.search.appendResponse(b, s, v, c.found) })

@@ -53,6 +53,26 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// RFC 9051 §5.5: these, and no others, may run while searches are under way: they change nothing but \Seen, which a search that has
+// begun does not look at any more.
+func TestCommandsThatRunBesideOthers(t *testing.T) {
+	var got []string
+	for _, e := range extensions(&Limits{}) {
+		for _, c := range e.commands {
+			if c.beside && !strings.HasPrefix(c.name, "UID ") {
+				got = append(got, c.name)
+			}
+			if uid := newTable(extensions(&Limits{})).commands["UID "+c.name]; uid != nil && c.numbered && uid.beside != c.beside {
+				t.Errorf("%s and %s differ", c.name, uid.name)
+			}
+		}
+	}
+	if s := strings.Join(got, " "); s != "CAPABILITY NOOP LIST LSUB STATUS CHECK SEARCH FETCH ID NAMESPACE SORT ESEARCH THREAD GETMETADATA "+
+		"GETACL LISTRIGHTS MYRIGHTS GETQUOTA GETQUOTAROOT" {
+		t.Error(s)
+	}
+}
+
 // RFC 9051 §7.5.1, RFC 5256 §3: in answer to these, and to no others, EXPUNGE is not told.
 func TestCommandsThatForbidExpunge(t *testing.T) {
 	var got []string

@@ -11,7 +11,7 @@ import (
 func threading(algorithm string, thread func([]sorted) *branch) extension {
 	e := extension{name: "THREAD=" + algorithm, rfc: "RFC 5256", threads: []threadAlgorithm{{algorithm, thread}}}
 	if algorithm == "REFERENCES" {
-		e.commands = both(command{name: "THREAD", rfc: "RFC 5256 §3", in: selected, seqs: byNumbers}, parseThread)
+		e.commands = both(command{name: "THREAD", rfc: "RFC 5256 §3", in: selected, seqs: byNumbers, beside: true}, parseThread)
 	} else {
 		e.needs = "THREAD=REFERENCES"
 	}
@@ -68,6 +68,8 @@ func (c *threadCommand) arrange(ctx context.Context, v *view, found selection) e
 	}
 	return err
 }
+
+func (c *threadCommand) tagless(dialect) bool { return true }
 
 func (c *threadCommand) tell(s *session, v *view) (reply, error) {
 	if err := s.out.WriteString("* THREAD"); err != nil {
