@@ -3,11 +3,14 @@ package imapd
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,6 +74,7 @@ func TestModel(t *testing.T) {
 	}
 	o := testOptions(t)
 	o.Log, o.Auth = slog.New(slog.DiscardHandler), sasl.New(sasl.Options{Directory: everybody{}})
+	o.Store = unhurried{o.Store}
 	_, addr := start(t, o)
 	games := 0
 	play := func(seed int, turns []turn) *game {
@@ -95,6 +99,25 @@ func TestModel(t *testing.T) {
 		}
 		t.Fatalf("seed %d, after %d turns: %v\n\n%s", seed, len(turns), g.failure, g.transcript())
 	}
+}
+
+// unhurried is a store whose bodies are searched when others have had their turn, so that commands overtake searches.
+type unhurried struct{ mailbox.Store }
+
+type unhurriedAccount struct{ mailbox.Account }
+
+func (u unhurried) Account(ctx context.Context, id mail.AccountID) (mailbox.Account, error) {
+	a, err := u.Store.Account(ctx, id)
+	return unhurriedAccount{a}, err
+}
+
+func (a unhurriedAccount) Facts(ctx context.Context, want mailbox.FactSet, blobs iter.Seq[mailbox.BlobID]) iter.Seq2[*mailbox.Facts, error] {
+	if want&mailbox.WantParts != 0 {
+		for range 2000 {
+			runtime.Gosched()
+		}
+	}
+	return a.Account.Facts(ctx, want, blobs)
 }
 
 // shrink takes turns away as long as what is left fails: first halves, then less.
@@ -255,40 +278,80 @@ func (b *believer) run(commands []*modelCommand) {
 		}
 		return
 	}
+	if n := secondLate(commands); n > 0 { // what one found and the other did not know would depend on which ended first
+		b.run(commands[:n])
+		b.run(commands[n:])
+		return
+	}
 	var text strings.Builder
 	for i, c := range commands {
 		fmt.Fprintf(&text, "%c%d %s\r\n", 'a'+byte(b.n), b.tags+i, c.text)
 	}
 	b.send(text.String())
 	for _, c := range commands {
-		tag := fmt.Sprintf("%c%d", 'a'+byte(b.n), b.tags)
+		if !c.beside {
+			b.hearLate()
+		}
+		p := &pending{c: c, tag: fmt.Sprintf("%c%d", 'a'+byte(b.n), b.tags), a: b.newHeard(!c.quiet)}
 		b.tags++
-		a := b.newHeard(!c.quiet)
-		check := func() {}
-		switch {
-		case c.selected && b.box == nil:
-			check = b.expect(a, "BAD")
-		case c.numbered && b.uidOnly:
-			check = b.expect(a, "BAD")
-		case c.begin != nil:
-			if c.syncs {
-				b.coming = b.untold(len(b.box.messages))
-			}
-			check = c.begin(a)
-		}
-		if b.hearAnswer(tag, a); b.g.failure != nil {
-			return
-		}
-		if check(); b.g.failure == nil {
-			b.settle(a)
+		if c.late {
+			b.begin(p)
+			b.late = p
+		} else {
+			b.hearAnswer(p)
 		}
 		if b.g.failure != nil {
-			b.g.failure = fmt.Errorf("at %s: %w", tag, b.g.failure)
 			return
 		}
 	}
+	b.hearLate()
 	for _, p := range b.g.peers {
 		p.catchUp()
+	}
+}
+
+// secondLate is where the second search is that others may overtake; 0: there is none.
+func secondLate(commands []*modelCommand) int {
+	late := 0
+	for i, c := range commands {
+		if c.late {
+			late++
+		}
+		if late > 1 {
+			return i
+		}
+	}
+	return 0
+}
+
+// pending is a command whose answer has not come yet.
+type pending struct {
+	c     *modelCommand
+	tag   string
+	a     *heard
+	check func() // nil: the server has not begun with it, as far as anybody knows
+}
+
+// begin does what the server does when it begins with a command.
+func (b *believer) begin(p *pending) {
+	p.check = func() {}
+	switch {
+	case p.c.selected && b.box == nil:
+		p.check = b.expect(p.a, "BAD")
+	case p.c.numbered && b.uidOnly:
+		p.check = b.expect(p.a, "BAD")
+	case p.c.begin != nil:
+		if p.c.syncs {
+			b.coming = b.untold(len(b.box.messages))
+		}
+		p.check = p.c.begin(p.a)
+	}
+}
+
+// hearLate hears the answer to the search that others may have overtaken, if it has not come yet.
+func (b *believer) hearLate() {
+	if b.late != nil {
+		b.hearAnswer(b.late)
 	}
 }
 
@@ -297,22 +360,54 @@ func (b *believer) newHeard(expunge bool) *heard {
 	return &heard{fetched: map[*modelMessage]map[string]datum{}, expunge: expunge, aware: b.modSeqs}
 }
 
-// hearAnswer hears everything up to the tagged reply.
-func (b *believer) hearAnswer(tag string, a *heard) {
-	for {
+// response is one line of an answer, or more with literals.
+type response struct {
+	raw   string
+	words []datum
+}
+
+// hearAnswer hears everything up to the tagged reply of a command. The answer to a search before it may come first, as a whole. As long
+// as that is to come EXPUNGE must not be told, except to who has UIDs only (RFC 9051 §5.5): it need not be then.
+func (b *believer) hearAnswer(of *pending) {
+	var answer []response
+	for b.g.failure == nil {
 		raw, words, ok := b.read()
 		if !ok {
 			return
 		}
-		if words[0].text != tag {
-			b.hear(raw, words, a)
+		if raw[:2] == "* " {
+			answer = append(answer, response{raw, words})
 			continue
 		}
-		a.status = words[1].text
-		if code := codeOf(raw); code != nil {
-			b.hearCode(code, a)
+		p := of
+		if b.late != nil && b.late.tag == words[0].text {
+			p, b.late = b.late, nil
 		}
-		return
+		if p.tag != words[0].text {
+			b.g.fail("%q has another tag", raw)
+			return
+		}
+		if p.check == nil {
+			b.begin(p)
+		}
+		p.a.expunge = p.a.expunge && (b.uidOnly || b.late == nil)
+		for _, r := range answer {
+			b.hear(r.raw, r.words, p.a)
+		}
+		answer = nil
+		p.a.status = words[1].text
+		if code := codeOf(raw); code != nil {
+			b.hearCode(code, p.a)
+		}
+		if p.check(); b.g.failure == nil && p == of {
+			b.settle(p.a)
+		}
+		if b.g.failure != nil {
+			b.g.failure = fmt.Errorf("at %s: %w", p.tag, b.g.failure)
+		}
+		if p == of {
+			return
+		}
 	}
 }
 
@@ -347,8 +442,7 @@ func (b *believer) wake() {
 		return
 	}
 	b.send("DONE\r\n")
-	b.hearAnswer("i", a)
-	b.settle(a)
+	b.hearAnswer(&pending{tag: "i", a: a, check: func() {}})
 }
 
 // catchUp hears in IDLE what others did.

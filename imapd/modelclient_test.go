@@ -25,6 +25,7 @@ type believer struct {
 	told     []*belief
 	coming   []*belief       // what is told at the beginning of the command, whatever that does then
 	saved    []*modelMessage // "$"
+	late     *pending        // a search that others may overtake
 	waiting  *heard          // what it heard in IDLE; nil: it does not wait
 	highest  int64           // up to which mod-sequence it knows everything: RFC 7162 §6
 	cache    *cache          // of the mailbox it had before

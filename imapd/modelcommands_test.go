@@ -14,6 +14,8 @@ type modelCommand struct {
 	syncs    bool // it names messages: new ones are told first
 	numbered bool // it names messages by numbers, which UIDONLY forbids
 	quiet    bool // EXPUNGE must not be told: RFC 9051 §7.5.1
+	beside   bool // it runs while searches before it are under way
+	late     bool // it is such a search: it reads bodies, perhaps
 	// begin does to the world what the command does, when the server begins with it; check looks at the answer.
 	begin func(a *heard) (check func())
 }
@@ -213,7 +215,7 @@ func (b *believer) learnValidity(box *modelBox, value int64) {
 }
 
 func (b *believer) noop(r *rand.Rand) *modelCommand {
-	c := &modelCommand{text: "NOOP", begin: func(a *heard) func() { return b.expect(a, "OK") }}
+	c := &modelCommand{text: "NOOP", beside: true, begin: func(a *heard) func() { return b.expect(a, "OK") }}
 	if r != nil && r.IntN(4) == 0 {
 		c.text, c.selected = "CHECK", true
 	}
@@ -270,7 +272,7 @@ func (b *believer) rename(r *rand.Rand) *modelCommand {
 func (b *believer) status(r *rand.Rand) *modelCommand {
 	name := pick(r, modelNames)
 	return &modelCommand{
-		text: "STATUS " + name + " (MESSAGES UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE HIGHESTMODSEQ)",
+		text: "STATUS " + name + " (MESSAGES UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE HIGHESTMODSEQ)", beside: true,
 		begin: func(a *heard) func() {
 			box := b.g.world.boxes[name]
 			if box == nil {

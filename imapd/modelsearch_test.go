@@ -12,6 +12,7 @@ type modelKey struct {
 	text    string
 	numbers bool // it names messages by their numbers
 	modSeqs bool
+	bodies  bool
 	sets    []numbers
 	matches func(t *belief, sets map[string][]*belief) answer
 }
@@ -27,11 +28,11 @@ func (t *belief) flagsNow() string {
 func (b *believer) pickKey(r *rand.Rand, depth int) modelKey {
 	flagKeys := map[string]string{"SEEN": `\seen`, "DELETED": `\deleted`, "FLAGGED": `\flagged`, "ANSWERED": `\answered`, "KEYWORD WORK": "work", "KEYWORD home": "home"}
 	names := []string{"SEEN", "DELETED", "FLAGGED", "ANSWERED", "KEYWORD WORK", "KEYWORD home"}
-	switch n := r.IntN(12); {
+	switch n := r.IntN(15); {
 	case n < 2 && depth < 3:
 		one, other := b.pickKey(r, depth+1), b.pickKey(r, depth+1)
 		key := modelKey{
-			text: "OR " + one.text + " " + other.text, numbers: one.numbers || other.numbers, modSeqs: one.modSeqs || other.modSeqs,
+			text: "OR " + one.text + " " + other.text, numbers: one.numbers || other.numbers, modSeqs: one.modSeqs || other.modSeqs, bodies: one.bodies || other.bodies,
 			sets:    slices.Concat(one.sets, other.sets),
 			matches: func(t *belief, s map[string][]*belief) answer { return max(one.matches(t, s), other.matches(t, s)) },
 		}
@@ -63,6 +64,17 @@ func (b *believer) pickKey(r *rand.Rand, depth int) modelKey {
 			}
 			return answerTo(strings.Contains(t.m.subject(), text))
 		}}
+	case n == 7:
+		return modelKey{text: "ALL", matches: func(*belief, map[string][]*belief) answer { return yes }}
+	case n > 7 && n < 11:
+		text := fmt.Sprint(r.IntN(20))
+		return modelKey{text: "BODY " + text, bodies: true, matches: func(t *belief, _ map[string][]*belief) answer {
+			if t.m.gone {
+				return maybe
+			}
+			_, body, _ := strings.Cut(t.m.body, "\r\n\r\n")
+			return answerTo(strings.Contains(body, text))
+		}}
 	case n == 6:
 		since := b.anyModSeq(r)
 		return modelKey{text: fmt.Sprintf("MODSEQ %d", since), modSeqs: true, matches: func(t *belief, _ map[string][]*belief) answer {
@@ -72,8 +84,6 @@ func (b *believer) pickKey(r *rand.Rand, depth int) modelKey {
 			}
 			return answerTo(s.modSeq == 0 || s.modSeq >= since)
 		}}
-	case n == 7:
-		return modelKey{text: "ALL", matches: func(*belief, map[string][]*belief) answer { return yes }}
 	}
 	name := pick(r, names)
 	flag, want := flagKeys[name], true
@@ -89,12 +99,12 @@ func (b *believer) search(r *rand.Rand) *modelCommand {
 	var options []string
 	extended := r.IntN(2) == 0
 	for _, o := range []string{"MIN", "MAX", "ALL", "COUNT", "SAVE"} {
-		unsure := o == "SAVE" && strings.Contains(key.text, "SUBJECT")
+		unsure := o == "SAVE" && (key.bodies || strings.Contains(key.text, "SUBJECT"))
 		if extended && r.IntN(3) == 0 && !unsure {
 			options = append(options, o)
 		}
 	}
-	c := &modelCommand{selected: true, syncs: true, numbered: !byUID, quiet: !byUID}
+	c := &modelCommand{selected: true, syncs: true, numbered: !byUID, quiet: !byUID, late: key.bodies, beside: extended || b.rev2}
 	if byUID {
 		prefix = "UID "
 	}

@@ -234,7 +234,7 @@ func (b *believer) fetch(r *rand.Rand) *modelCommand {
 }
 
 func (b *believer) fetchOf(set numbers, items []string, since int64) *modelCommand {
-	c := &modelCommand{selected: true, syncs: true, numbered: !set.byUID, quiet: !set.byUID}
+	c := &modelCommand{selected: true, syncs: true, numbered: !set.byUID, quiet: !set.byUID, beside: true}
 	c.text = fmt.Sprintf("%sFETCH %s (%s)", set.prefix(), set, strings.Join(items, " "))
 	if since >= 0 {
 		c.text += fmt.Sprintf(" (CHANGEDSINCE %d)", since)
