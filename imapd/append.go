@@ -70,7 +70,7 @@ func (p *parser) lastAppended(m *appended) error {
 	return nil
 }
 
-// run looks whether each message can be taken before it asks for it, and reads it straight into the store.
+// run looks whether each message can be taken, and whether there is room for it, before it asks for it, and reads it straight into the store.
 func (c *appendCommand) run(ctx context.Context, s *session) (reply, error) {
 	to, err := s.destination(ctx, c.name)
 	if err != nil {
@@ -97,8 +97,17 @@ func (c *appendCommand) run(ctx context.Context, s *session) (reply, error) {
 
 // stage reads all messages. Those that were read are given back with an error, too.
 func (c *appendCommand) stage(ctx context.Context, s *session, to *place) (adds []mailbox.Mutation, err error) {
+	usage, err := to.account.Usage(ctx)
+	if err != nil {
+		return nil, err
+	}
 	m, more := &c.first, true // not a copy: the decoder knows its literal
 	for more {
+		usage.Messages++
+		usage.Octets += m.body.Size
+		if !to.holds(usage) && !to.hasTwins() { // as it stands now: what is filed will be looked at once more
+			return adds, mailbox.ErrOverQuota
+		}
 		if len(adds) >= maxAppends {
 			return adds, errTooMany
 		}
@@ -129,7 +138,7 @@ func (m *appended) stage(ctx context.Context, s *session, to *place) (add mailbo
 		defer parts.Close() //nolint:errcheck // it was only read
 		body = parts
 	}
-	if to.Special == mailbox.Sent && to.prefix == "" { // the server may have filed the same message itself
+	if to.hasTwins() {
 		twin = mime.NewTwin()
 		body = io.TeeReader(body, twin)
 	}

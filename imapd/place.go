@@ -130,3 +130,12 @@ func (s *session) nest(ctx context.Context, name string) (nest, error) {
 
 // within is what refuses a change that is too much for the account.
 func (at *place) within() mailbox.Within { return mailbox.Within(at.quota) }
+
+// holds tells whether the account may have so much.
+func (at *place) holds(usage mailbox.Usage) bool {
+	q := at.quota
+	return (q.Octets == 0 || usage.Octets <= q.Octets) && (q.Messages == 0 || usage.Messages <= q.Messages)
+}
+
+// hasTwins tells whether the server may have filed the same message itself, which the client's is then not added to.
+func (at *place) hasTwins() bool { return at.Special == mailbox.Sent && at.prefix == "" }
