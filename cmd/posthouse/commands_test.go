@@ -2,10 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"net/netip"
 	"strings"
 	"testing"
 
 	"posthouse/directory"
+	"posthouse/internal/config"
 	"posthouse/internal/dns"
 	"posthouse/internal/testkit"
 	"posthouse/spool"
@@ -147,6 +149,24 @@ func TestDNSCommand(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+}
+
+// Clients are told of what they can reach, and of each protocol once.
+func TestServices(t *testing.T) {
+	var listeners []config.Listener
+	for _, l := range []struct{ protocol, address string }{
+		{"imap", "[::1]:1143"}, {"imap", "[::]:143"}, {"imap", "192.0.2.1:144"}, {"smtp", "[::]:25"}, {"pop3s", "127.0.0.1:995"}, {"submissions", "0.0.0.0:465"},
+	} {
+		listeners = append(listeners, config.Listener{Protocol: l.protocol, Address: netip.MustParseAddrPort(l.address)})
+	}
+	const want = "_submissions._tcp.house.test. SRV 0 1 465 mail.house.test.\n_imap._tcp.house.test. SRV 3 1 143 mail.house.test.\n"
+	got := services("house.test", "mail.house.test", listeners)
+	if got != want {
+		t.Errorf("%s", got)
+	}
+	if _, err := dns.ParseZone(got); err != nil {
+		t.Error(err)
 	}
 }
 

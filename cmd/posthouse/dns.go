@@ -9,10 +9,13 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"posthouse/internal/config"
 )
 
 // zone is what to publish so that others deliver to us and believe our mail, as a zone file: MX (RFC 5321 §5.1), SPF for domains and for
-// our host's name in EHLO (RFC 7208 §2.3), DKIM keys, DMARC. Addresses of the host are for whoever has them to add.
+// our host's name in EHLO (RFC 7208 §2.3), DKIM keys, DMARC, and SRV by which clients find where to read and send. Addresses of the host are
+// for whoever has them to add.
 func (h *house) zone() (string, error) {
 	domains, err := h.directory.Domains(context.Background())
 	if err != nil {
@@ -29,8 +32,24 @@ func (h *house) zone() (string, error) {
 		for _, name := range slices.Sorted(maps.Keys(records)) {
 			fmt.Fprintf(&b, "%s. TXT %s\n", name, quoteTXT(records[name]))
 		}
+		b.WriteString(services(d.Name, h.hostname, h.listeners))
 	}
 	return b.String(), nil
+}
+
+// clientServices are the protocols of clients, those that they should prefer first: RFC 6186 §3, RFC 8314 §5.1.
+var clientServices = []string{"submissions", "submission", "imaps", "imap", "pop3s", "pop3"}
+
+// services are the SRV records of a domain: one for each protocol that others than this machine can reach, at its first listener.
+func services(domain, host string, listeners []config.Listener) string {
+	var b strings.Builder
+	for priority, protocol := range clientServices {
+		i := slices.IndexFunc(listeners, func(l config.Listener) bool { return l.Protocol == protocol && !l.Address.Addr().IsLoopback() })
+		if i >= 0 {
+			fmt.Fprintf(&b, "_%s._tcp.%s. SRV %d 1 %d %s.\n", protocol, domain, priority, listeners[i].Address.Port(), host)
+		}
+	}
+	return b.String()
 }
 
 // quoteTXT writes a TXT record's value as strings of at most 255 octets: RFC 1035 §3.3.

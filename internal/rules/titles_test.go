@@ -106,6 +106,7 @@ func titles() map[int]string {
 		6066: "TLS Extensions: Extension Definitions",
 		6152: "SMTP Service Extension for 8-bit MIME Transport",
 		6154: "IMAP LIST Extension for Special-Use Mailboxes",
+		6186: "Use of SRV Records for Locating Email Submission/Access Services",
 		6177: "IPv6 Address Assignment to End Sites",
 		6203: "IMAP4 Extension for Fuzzy Search",
 		6376: "DomainKeys Identified Mail (DKIM) Signatures",
