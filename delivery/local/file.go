@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"runtime"
 	"strings"
 
 	"posthouse/delivery/hop"
@@ -68,7 +67,6 @@ func (t *Transport) file(ctx context.Context, id mail.AccountID, m filing) (err 
 	if m.twin != nil {
 		add = add.ByServer(m.twin.String())
 	}
-	runtime.Gosched() // so that others with mail for the same account, staged at this moment, share the transaction
 	if _, err = account.Apply(ctx, add, mailbox.Within(m.quota)); err != nil {
 		account.Discard(blob)
 	}

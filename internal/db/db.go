@@ -2,7 +2,8 @@
 // waiting into one transaction and one fdatasync, and pooled readers that never wait for it.
 //
 // It knows no mail. Whoever writes first while nobody does becomes the leader: it runs its own function and those that queue up
-// meanwhile, commits once, wakes them, and hands on. So a lone writer pays no hand-over, and sixty share one sync.
+// meanwhile, commits once, wakes them, and hands on. So a lone writer pays no hand-over, and sixty share one sync. Where several write again
+// and again, it waits a moment for those that are about to.
 package db
 
 import (
@@ -29,7 +30,9 @@ var (
 const (
 	maxGroup       = 1024 // functions in one transaction
 	defaultReaders = 4
-	busyTimeout    = 10 * time.Second // only another process (a backup, a person's sqlite3) can make us wait
+	maxPatience    = 100 * time.Microsecond // that a leader waits for others, or half of what the last commit took: less than it saves them
+	maxYields      = 1000                   // times that it lets others run meanwhile
+	busyTimeout    = 10 * time.Second       // only another process (a backup, a person's sqlite3) can make us wait
 
 	defaultWALPages = 1000
 	walSlack        = 4           // how many times what a commit checkpoints the WAL may grow to before it is emptied
@@ -62,10 +65,13 @@ type DB struct {
 	mu      sync.Mutex // guards what follows
 	queue   []*write
 	leading bool
-	failed  error // sticky
-	closed  bool
-	opened  int // readers
-	idle    *sync.Cond
+	// expected is how many are to write in the next transaction, as far as can be known, and patience how long it waits for them.
+	expected int
+	patience time.Duration
+	failed   error // sticky
+	closed   bool
+	opened   int // readers
+	idle     *sync.Cond
 }
 
 // Open opens or makes a database and brings its format up to date.

@@ -74,6 +74,43 @@ func TestManyWritersShareCommits(t *testing.T) {
 	}
 }
 
+// One that leads where two are expected waits for the other; no longer than it has patience, and not where it is alone.
+func TestGather(t *testing.T) {
+	d := open(t)
+	together := func(expected int, patience time.Duration, k int) bool {
+		d.mu.Lock()
+		d.expected, d.patience, d.leading = expected, patience, true
+		d.mu.Unlock()
+		second := make(chan error, 1)
+		before := d.commits
+		go func() { second <- d.Write(t.Context(), func(tx *Tx) error { return insert(tx, 2*k) }) }()
+		first := &write{run: func(tx *Tx) error { return insert(tx, 2*k+1) }, done: make(chan struct{})}
+		d.lead(first)
+		if err := errors.Join(first.err, <-second); err != nil {
+			t.Fatal(err)
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.commits == before+1
+	}
+	var waited, alone, hasty int
+	const tries = 10
+	for k := range tries {
+		if together(2, time.Hour, 3*k) {
+			waited++
+		}
+		if together(1, time.Hour, 3*k+1) {
+			alone++
+		}
+		if together(2, 0, 3*k+2) {
+			hasty++
+		}
+	}
+	if waited <= tries/2 || alone >= tries/2 || hasty >= tries/2 { // a goroutine may come sooner or later than it usually does
+		t.Errorf("of %d it wrote with the other: %d where it waits, %d where it is alone, %d where it does not wait", tries, waited, alone, hasty)
+	}
+}
+
 func TestConstraintUndoesOnlyItsWriter(t *testing.T) {
 	d := open(t)
 	if err := d.Write(context.Background(), func(tx *Tx) error { return insert(tx, 1) }); err != nil {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 )
@@ -104,11 +106,13 @@ func (d *DB) wait(ctx context.Context, w *write) bool {
 // lead runs one transaction for own and those waiting, wakes them, and hands leadership to the first that came meanwhile.
 func (d *DB) lead(own *write) {
 	d.mu.Lock()
+	d.gather()
 	group := append([]*write{own}, d.queue[:min(len(d.queue), maxGroup-1)]...)
 	d.queue = append([]*write(nil), d.queue[len(group)-1:]...)
 	failed := d.failed
 	d.mu.Unlock()
 
+	begun := time.Now()
 	if failed == nil {
 		failed = d.commit(group)
 	} else {
@@ -117,6 +121,7 @@ func (d *DB) lead(own *write) {
 
 	d.mu.Lock()
 	d.failed = failed
+	d.expected, d.patience = len(group)+len(d.queue), min(time.Since(begun)/2, maxPatience)
 	if len(d.queue) > 0 {
 		next := d.queue[0]
 		d.queue = d.queue[1:]
@@ -129,6 +134,17 @@ func (d *DB) lead(own *write) {
 	d.mu.Unlock()
 	for _, w := range group[1:] {
 		close(w.done)
+	}
+}
+
+// gather lets those come along who are about to write: as many as wrote last or came meanwhile, for whoever was answered soon has more.
+// Without it the first of them would have a sync for itself, and the others would wait for two. d.mu is held, but while others run.
+func (d *DB) gather() {
+	begun := time.Now()
+	for yields := 0; 1+len(d.queue) < d.expected && yields < maxYields && time.Since(begun) < d.patience; yields++ {
+		d.mu.Unlock()
+		runtime.Gosched()
+		d.mu.Lock()
 	}
 }
 
