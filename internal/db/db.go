@@ -156,6 +156,9 @@ func (d *DB) prepare(c *sqlite.Conn) error {
 			return err
 		}
 	}
+	if version < int64(len(d.opts.Schema)) { // It holds a page of each new table, and needs few of them soon.
+		return pragma(c, "shrink_memory")
+	}
 	return nil
 }
 
