@@ -1,6 +1,10 @@
 package mailbox
 
-import "time"
+import (
+	"time"
+
+	"posthouse/internal/db"
+)
 
 // idleTime is how long a database stays open unused: long enough for an account at work, short enough that sessions waiting for mail
 // hold none.
@@ -12,7 +16,7 @@ func (s *SQLite) makeRoom() {
 	}
 }
 
-// closeIdle closes databases that are not used, until the store closes.
+// closeIdle closes databases that are not used, until the store closes. When these were most, their memory goes back to the system.
 func (s *SQLite) closeIdle() {
 	ticker := time.NewTicker(idleTime)
 	defer ticker.Stop()
@@ -24,7 +28,12 @@ func (s *SQLite) closeIdle() {
 		case <-ticker.C:
 		}
 		s.sweepDue()
+		closed := int64(0)
 		for s.closeOne(func(a *account) bool { return a.used.Load() <= mark }) {
+			closed++
+		}
+		if closed > s.opened.Load() {
+			db.ReleaseMemory()
 		}
 	}
 }
