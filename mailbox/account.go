@@ -103,7 +103,7 @@ type account struct {
 	skipped  bool                      // it left content that was being read
 	gone     struct{ from, to BlobID } // between which contents some may be deleted that the index has; to 0: none
 
-	pending     *layer // what the open transaction changed; only the writer's
+	pending     *layer // what the open transaction changed; nil: there was none yet; only the writer's
 	uncommitted int    // changes in it; only the writer's
 }
 
@@ -181,7 +181,6 @@ func (s *SQLite) retain(id mail.AccountID) (*account, error) {
 		a = &account{
 			store: s, id: id, dir: filepath.Join(s.opts.Dir, hex.EncodeToString(sum[:1]), name),
 			staged: make(map[BlobID]*staged), reading: make(map[BlobID]int), dying: make(map[BlobID]bool), watchers: make(map[*watcher]struct{}),
-			pending: &layer{},
 		}
 		s.accounts[id] = a
 	}

@@ -36,12 +36,12 @@ func (c *slabCache) init(limit int64) {
 }
 
 // note tells that a box is used as it stands (nil: it is gone), and lets others go if there is too much. The box itself stays, however
-// large.
+// large; one without messages has nothing to let go of.
 func (c *slabCache) note(a *account, id BoxID, b *box) {
 	key := boxKey{a, id}
 	c.mu.Lock()
 	e := c.boxes[key]
-	if b == nil {
+	if b == nil || len(b.slabs)+len(b.readers) == 0 {
 		c.drop(e)
 		c.mu.Unlock()
 		return

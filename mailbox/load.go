@@ -37,12 +37,12 @@ func (a *account) load(ctx context.Context) error {
 	a.mu.Lock()
 	a.base, a.nextBlob = base, base.counters.nextBlob
 	a.mu.Unlock()
-	a.pending = &layer{}
 	if fresh {
 		if err := a.createFirstBoxes(ctx); err != nil {
 			return err
 		}
 	}
+	a.pending = nil // base has it all
 	a.loaded = true
 	if leftovers {
 		a.sweep()
