@@ -184,7 +184,7 @@ func TestFetchAllocations(t *testing.T) {
 }
 
 func lineDecoder(line string) *wire.Decoder {
-	d := wire.NewDecoder(newInput(strings.NewReader(line)))
+	d := wire.NewDecoder(strings.NewReader(line))
 	d.Limits = lateLimits(1 << 20)
 	d.Continue = func() error { return nil }
 	if err := d.Next(); err != nil {

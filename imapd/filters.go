@@ -1,7 +1,6 @@
 package imapd
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"strings"
@@ -74,8 +73,8 @@ func (g *program) fill(ctx context.Context, s *session) error {
 
 // parseFilter parses search criteria that are the value of an entry. Beside them there must be nothing.
 func (g *program) parseFilter(t *table, value []byte, m *matcher) bool {
-	r := bufio.NewReader(bytes.NewReader(append(bytes.Clone(value), "\r\n"...)))
-	p := &parser{wire.NewDecoder(r), t}
+	rest := bytes.NewReader(append(bytes.Clone(value), "\r\n"...))
+	p := &parser{wire.NewDecoder(rest), t}
 	p.Limits, p.Continue = lateLimits(0), func() error { return nil }
 	if p.Next() != nil || p.AtEnd() {
 		return false
@@ -83,8 +82,7 @@ func (g *program) parseFilter(t *table, value []byte, m *matcher) bool {
 	outer, scopes := g.matches, len(g.scopes) // the filter may be a key that need not hold
 	ok := p.searchProgram(g)
 	*m, g.matches, g.scopes = g.matches, outer, g.scopes[:scopes]
-	_, err := r.Peek(1)
-	return ok && err != nil
+	return ok && !p.Buffered() && rest.Len() == 0
 }
 
 // checkFilter refuses what cannot be a filter, when it is set: RFC 5466 §3.2.
@@ -96,7 +94,7 @@ func (s *session) checkFilter(entry string, value []byte) error {
 	if !isFilter || value == nil {
 		return nil
 	}
-	p := &parser{wire.NewDecoder(bufio.NewReader(strings.NewReader(" " + name + "\r\n"))), s.table}
+	p := &parser{wire.NewDecoder(strings.NewReader(" " + name + "\r\n")), s.table}
 	p.Limits = lateLimits(0)
 	var m matcher
 	g := &program{}

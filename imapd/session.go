@@ -1,7 +1,6 @@
 package imapd
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -55,11 +54,6 @@ type session struct {
 	news    chan struct{} // a hint that an errand has ended, or that the client is to hear of one; nil: there was none yet
 }
 
-// inputBuffer is what a session keeps for its input all the time.
-const inputBuffer = 2 << 10
-
-func newInput(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, inputBuffer) }
-
 func newSession(server *Server, l *link.Link) *session {
 	s := &session{server: server, table: server.table, log: server.opts.Log.With("sid", l.ID), link: l}
 	s.anyone = s.log
@@ -71,7 +65,7 @@ func newSession(server *Server, l *link.Link) *session {
 // listen begins to read commands, from the connection as it is now: what was read ahead of it is dropped.
 func (s *session) listen() {
 	s.link.BeforeRead = s.out.Flush
-	s.in = wire.NewDecoder(newInput(s.link))
+	s.in = wire.NewDecoder(s.link)
 	s.in.Limits = earlyLimits()
 	s.in.Continue = func() error {
 		if err := s.out.WriteString("+ Go on\r\n"); err != nil {

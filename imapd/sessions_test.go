@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"posthouse/imapd/wire"
 	"posthouse/internal/testkit"
 )
 
@@ -158,7 +159,7 @@ func TestFewWrites(t *testing.T) {
 	var out countingWriter
 	conn := &testkit.Conn{In: strings.NewReader(input), Out: &out}
 	runScript(server, conn)
-	size, reads := int(conn.Taken), len(input)/inputBuffer+2
+	size, reads := int(conn.Taken), len(input)/wire.BufferSize+2
 	if most := size>>16 + reads; size < 100_000 || out.writes > most {
 		t.Errorf("%d writes of %d octets, at most %d", out.writes, size, most)
 	}

@@ -1,7 +1,6 @@
 package imapd
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -175,7 +174,7 @@ func (t *table) parseSection(encoded string) (s section, err error) {
 	if err != nil || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
 		return s, errURL
 	}
-	d := wire.NewDecoder(bufio.NewReader(strings.NewReader(text + "]\r\n")))
+	d := wire.NewDecoder(strings.NewReader(text + "]\r\n"))
 	d.Limits = wire.Limits{Line: maxURL + 3, Discard: maxURL + 3, Depth: 2}
 	p := &parser{d, t}
 	if err := d.Next(); err != nil || text == "" || !p.section(&s) || !p.End() {

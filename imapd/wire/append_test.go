@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"strings"
@@ -104,7 +103,7 @@ func FuzzString(f *testing.F) {
 			return
 		}
 		for _, b := range [][]byte{AppendString(nil, s), AppendAString(nil, s)} {
-			d := NewDecoder(bufio.NewReader(bytes.NewReader(append(b, "\r\n"...))))
+			d := NewDecoder(bytes.NewReader(append(b, "\r\n"...)))
 			d.Limits = testLimits()
 			d.Continue = func() error { return nil }
 			var got string

@@ -41,8 +41,9 @@ type Decoder struct {
 	// Continue asks for a synchronizing literal; its answer goes to the client at once.
 	Continue func() error
 
-	r      *bufio.Reader
-	line   []byte // what is being decoded, without its end
+	from   source
+	r      *bufio.Reader // on from
+	line   []byte        // what is being decoded, without its end
 	pos    int
 	next   header // the literal announced at the end of line
 	open   *Literal
@@ -57,7 +58,11 @@ type Decoder struct {
 }
 
 // NewDecoder reads commands from r.
-func NewDecoder(r *bufio.Reader) *Decoder { return &Decoder{r: r} }
+func NewDecoder(r io.Reader) *Decoder {
+	d := &Decoder{from: source{Reader: r}}
+	d.r = takeBuffer(&d.from)
+	return d
+}
 
 // Next reads the first line of the next command. It fails if there is none; what is wrong with the line is told by Err.
 func (d *Decoder) Next() error {
@@ -72,9 +77,17 @@ func (d *Decoder) Next() error {
 // keepLine is the size up to which the buffer of an overlong line is kept for the next one.
 const keepLine = 16 << 10
 
-// Wait waits for the next octet. That there will be none, the next element tells.
+// Wait waits for the next octet, without a buffer; the line that was decoded is gone. That there will be none, the next element tells.
 func (d *Decoder) Wait() {
-	if _, err := d.r.Peek(1); err != nil {
+	if d.Buffered() {
+		return
+	}
+	d.line, d.pos, d.long = nil, 0, nil
+	giveBuffer(d.r)
+	d.r = nil
+	err := d.from.wait()
+	d.r = takeBuffer(&d.from)
+	if err != nil {
 		d.lost(err, false) //nolint:errcheck // kept
 	}
 }

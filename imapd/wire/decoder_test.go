@@ -13,11 +13,18 @@ import (
 
 func testLimits() Limits { return Limits{Line: 8 << 10, Literal: 4 << 10, Depth: 8, Discard: 64 << 10} }
 
+// smallDecoder has a buffer that most lines do not fit.
+func smallDecoder(r io.Reader) *Decoder {
+	d := NewDecoder(r)
+	d.r = bufio.NewReaderSize(&d.from, 64)
+	return d
+}
+
 // decode is a decoder before the first command of input, and what it asks the client for.
 func decode(t testing.TB, input string) (*Decoder, *strings.Builder) {
 	t.Helper()
 	asked := &strings.Builder{}
-	d := NewDecoder(bufio.NewReaderSize(strings.NewReader(input), 64))
+	d := smallDecoder(strings.NewReader(input))
 	d.Limits = testLimits()
 	d.Continue = func() error {
 		asked.WriteByte('+')
@@ -226,7 +233,7 @@ func TestFinish(t *testing.T) {
 				if how != "whole" {
 					r = iotest.OneByteReader(r)
 				}
-				d := NewDecoder(bufio.NewReaderSize(r, 64))
+				d := smallDecoder(r)
 				d.Limits = testLimits()
 				asked := ""
 				d.Continue = func() error { asked += "+"; return nil }
@@ -269,7 +276,7 @@ func TestUnframed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &counter{r: strings.NewReader(input)}
-			d := NewDecoder(bufio.NewReaderSize(r, 64))
+			d := smallDecoder(r)
 			d.Limits = testLimits()
 			err := d.Next()
 			if err == nil {
@@ -352,7 +359,7 @@ func TestCutOff(t *testing.T) {
 			t.Errorf("%q: %v", input, err)
 		}
 	}
-	d := NewDecoder(bufio.NewReader(strings.NewReader("")))
+	d := NewDecoder(strings.NewReader(""))
 	d.Limits = testLimits()
 	if err := d.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("the end between commands: %v", err)
@@ -360,7 +367,7 @@ func TestCutOff(t *testing.T) {
 }
 
 func decodeOrLost(input string) (*Decoder, error) {
-	d := NewDecoder(bufio.NewReaderSize(strings.NewReader(input), 64))
+	d := smallDecoder(strings.NewReader(input))
 	d.Limits = testLimits()
 	d.Continue = func() error { return nil }
 	return d, d.Next()
@@ -398,6 +405,41 @@ func TestDates(t *testing.T) {
 	}
 }
 
+// seen calls look before each read.
+type seen struct {
+	io.Reader
+	look func()
+}
+
+func (s seen) Read(p []byte) (int, error) {
+	s.look()
+	return s.Reader.Read(p)
+}
+
+// Who waits for a command needs no buffer, and loses nothing of it.
+func TestWait(t *testing.T) {
+	var d *Decoder
+	buffered := true
+	octets := iotest.OneByteReader(strings.NewReader("a NOOP\r\nb NOOP\r\n"))
+	d = NewDecoder(seen{octets, func() { buffered = d.r != nil }})
+	d.Limits = testLimits()
+	for _, want := range []string{"a", "b"} {
+		for range 3 { // there is more to wait for once only
+			d.Wait()
+			if buffered {
+				t.Error("there is a buffer")
+			}
+		}
+		var tag string
+		if err := d.Next(); err != nil || !d.Tag(&tag) || tag != want || !d.SP() || !d.Word("NOOP") || !d.End() {
+			t.Errorf("%q, %v, %v", tag, err, d.Err())
+		}
+	}
+	if d.Wait(); !errors.Is(d.Gone(), io.EOF) || !errors.Is(d.Next(), io.EOF) {
+		t.Error("the end does not end it:", d.Gone())
+	}
+}
+
 // A refused command leaves nothing behind that the next one could see, and the decoder no larger.
 func FuzzDecoder(f *testing.F) {
 	for _, s := range []string{
@@ -408,10 +450,10 @@ func FuzzDecoder(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, input []byte) {
-		d := NewDecoder(bufio.NewReaderSize(bytes.NewReader(input), 64))
+		d := smallDecoder(bytes.NewReader(input))
 		d.Limits = testLimits()
 		d.Continue = func() error { return nil }
-		for d.Next() == nil {
+		for d.Wait(); d.Next() == nil; d.Wait() {
 			var tag string
 			if d.Tag(&tag) && (tag == "" || strings.ContainsAny(tag, " \r\n{(+")) {
 				t.Fatalf("tag %q", tag)
