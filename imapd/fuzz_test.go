@@ -287,7 +287,10 @@ func runScript(server *Server, conn net.Conn) {
 		panic(err)
 	}
 	defer server.hub.Leave(l)
-	newSession(server, l).serve(context.Background())
+	s := newSession(server, l)
+	for rest := s.serve(context.Background(), s.welcome); rest != nil; {
+		rest = rest()
+	}
 }
 
 var (

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"reflect"
 	"strings"
+	"time"
 
+	"posthouse/internal/link"
 	"posthouse/mailbox"
 )
 
@@ -28,23 +30,71 @@ func parseIdle(p *parser) (runner, error) {
 }
 
 func (c *idleCommand) run(ctx context.Context, s *session) (reply, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	selected, err := s.changes(ctx)
+	watching, cancel := context.WithCancel(ctx)
+	selected, err := s.changes(watching)
 	if err == nil {
 		err = s.tellNow(ctx, "+ Idling\r\n")
 	}
-	if err == nil {
-		err = s.hear(selected, func() error { return s.tellNow(ctx, "") })
-	}
 	if err != nil {
+		cancel()
 		return reply{}, err
 	}
-	line, err := c.p.continuation()
+	s.idler = &idler{session: s, p: c.p, cancel: cancel, selected: selected, heard: s.listenOn()}
+	return reply{}, nil
+}
+
+// idler is a session in IDLE. It waits in a goroutine of its own, and after each change that it tells of in another: the stack of one that
+// has run commands is several times as large as one that waits needs, and clients idle for hours.
+type idler struct {
+	*session
+	p        *parser
+	command  *command
+	began    time.Time
+	cancel   context.CancelFunc // ends selected
+	selected <-chan mailbox.ModSeq
+	heard    <-chan struct{}
+}
+
+// rest waits for the client, or for something to tell it.
+func (i *idler) rest(ctx context.Context) link.Rest {
+	if i.hint(i.heard, i.selected) {
+		return i.serve(ctx, i.tell)
+	}
+	return i.serve(ctx, i.done)
+}
+
+func (i *idler) tell(ctx context.Context) {
+	if err := i.tellNow(ctx, ""); err != nil {
+		i.end(ctx, err)
+	}
+}
+
+func (i *idler) done(ctx context.Context) {
+	i.stop()
+	line, err := i.p.continuation()
 	if err == nil && !strings.EqualFold(line, "DONE") {
 		err = errDone
 	}
-	return reply{}, err
+	i.end(ctx, err)
+}
+
+// end answers the command.
+func (i *idler) end(ctx context.Context, err error) {
+	i.stop()
+	var r reply
+	if err != nil {
+		r = i.replyTo(err)
+	}
+	i.complete(ctx, i.command, r, i.began)
+}
+
+// stop ends what run began; it may be called again.
+func (i *idler) stop() {
+	if i.session.idler != nil {
+		i.session.idler = nil
+		i.listenNoMore(i.heard)
+		i.cancel()
+	}
 }
 
 // attend waits for the next command. Until it comes searches are answered as they end, and a client that listens all the time is told of
@@ -81,25 +131,10 @@ func (s *session) attend(ctx context.Context) {
 	}
 }
 
-// hear tells of changes until the client sends something or is gone. While another goroutine waits for that, this one alone writes.
+// hear tells of changes until the client sends something or is gone.
 func (s *session) hear(selected <-chan mailbox.ModSeq, tell func() error) error {
-	s.link.BeforeRead = nil
-	heard := make(chan struct{})
-	go func() {
-		defer close(heard)
-		s.link.Await()
-		s.in.Wait()
-		s.link.Begin()
-	}()
-	defer func() {
-		select {
-		case <-heard:
-		default: // Telling failed: the session ends, also if the wait for the client has not begun yet.
-			s.link.Stop()
-			<-heard
-		}
-		s.link.BeforeRead = s.out.Flush
-	}()
+	heard := s.listenOn()
+	defer s.listenNoMore(heard)
 	for s.hint(heard, selected) {
 		if err := tell(); err != nil {
 			return err
@@ -108,12 +143,51 @@ func (s *session) hear(selected <-chan mailbox.ModSeq, tell func() error) error 
 	return nil
 }
 
+// listenOn has another goroutine wait until the client sends something or is gone: heard is closed then. Until then this one alone writes.
+func (s *session) listenOn() (heard <-chan struct{}) {
+	s.link.BeforeRead = nil
+	c := make(chan struct{})
+	go func() {
+		defer close(c)
+		s.link.Await()
+		s.in.Wait()
+		s.link.Begin()
+	}()
+	return c
+}
+
+// listenNoMore ends what listenOn began.
+func (s *session) listenNoMore(heard <-chan struct{}) {
+	select {
+	case <-heard:
+	default: // Telling failed: the session ends, also if the wait for the client has not begun yet.
+		s.link.Stop()
+		<-heard
+	}
+	s.link.BeforeRead = s.out.Flush
+}
+
 // hint waits for a hint that something may have changed. False: there is none before the client is heard.
 func (s *session) hint(heard <-chan struct{}, selected <-chan mailbox.ModSeq) bool {
-	var followed []*followed
 	if s.notification != nil {
-		followed = s.notification.accounts
+		return s.hintOfMany(heard, selected)
 	}
+	select {
+	case <-heard:
+		return false
+	case <-s.news:
+		return true
+	case _, open := <-selected:
+		if !open { // the session is about to end
+			<-heard
+		}
+		return open
+	}
+}
+
+// hintOfMany is hint for a client that uses NOTIFY. It is apart since it takes more of the stack than an idle client shall cost.
+func (s *session) hintOfMany(heard <-chan struct{}, selected <-chan mailbox.ModSeq) bool {
+	followed := s.notification.accounts
 	cases := []reflect.SelectCase{receive(heard), receive(selected), receive(s.news)}
 	for _, f := range followed {
 		cases = append(cases, receive(f.changes))

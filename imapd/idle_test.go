@@ -3,6 +3,7 @@ package imapd
 import (
 	"bytes"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -34,6 +35,24 @@ func (l *idleListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	return &idleConn{conn, l.idling}, nil
+}
+
+// A session that waits has given up the stack of the commands before.
+func TestIdleHasASmallStack(t *testing.T) {
+	_, addr := start(t, testOptions(t))
+	c := dial(t, addr).login()
+	c.send("s SELECT INBOX\r\ni IDLE\r\n")
+	c.until("+ Idling")
+	testkit.Until(t, "it waits", func() bool {
+		stacks := make([]byte, 1<<20)
+		waits := false
+		for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			waits = waits || strings.Contains(stack, "imapd.(*idler).rest(") && !strings.Contains(stack, "imapd.(*session).serve(")
+		}
+		return waits
+	})
+	c.send("DONE\r\n")
+	c.until("i OK")
 }
 
 // A mailbox that is deleted just when IDLE begins ends the session at once, though its wait for the client may not have begun; a

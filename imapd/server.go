@@ -43,9 +43,12 @@ func NewServer(o Options) *Server {
 	}
 	s := &Server{opts: o, table: newTable(extensions(&o.Limits))}
 	s.hub = link.NewHub[mail.AccountID](link.Options{
-		Limits:  link.Limits{Sessions: o.Limits.Sessions, PerNetwork: o.Limits.SessionsPerNetwork, PerUser: o.Limits.SessionsPerAccount},
-		Times:   o.Limits.times(),
-		Session: func(ctx context.Context, l *link.Link) { newSession(s, l).serve(ctx) },
+		Limits: link.Limits{Sessions: o.Limits.Sessions, PerNetwork: o.Limits.SessionsPerNetwork, PerUser: o.Limits.SessionsPerAccount},
+		Times:  o.Limits.times(),
+		Session: func(ctx context.Context, l *link.Link) link.Rest {
+			session := newSession(s, l)
+			return session.serve(ctx, session.welcome)
+		},
 		Refusal: turnedAway, Observe: o.Observe, Log: o.Log,
 	})
 	return s

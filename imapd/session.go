@@ -20,8 +20,8 @@ import (
 	"posthouse/mailbox"
 )
 
-// session is one connection from greeting to BYE. One goroutine runs it, and it alone writes; while it has something to tell between
-// commands, and in IDLE, a second one waits for the client, and each errand has its own.
+// session is one connection from greeting to BYE. One goroutine at a time runs it, and it alone writes: in IDLE it goes on in others. There,
+// and while it has something to tell between commands, a second one waits for the client, and each errand has its own.
 type session struct {
 	server *Server
 	table  *table
@@ -48,6 +48,7 @@ type session struct {
 	said         bool                  // the client was told so
 	delay        time.Duration         // before the answer
 	after        func(context.Context) // what follows the answer
+	idler        *idler                // nil: it is not in IDLE
 
 	left    *errand       // the rest of the command that ran, which is done beside others
 	errands []*errand     // those under way, in the order of their commands; they outlive no session
@@ -86,26 +87,45 @@ func (s *session) state() states {
 	return selected
 }
 
-func (s *session) serve(ctx context.Context) {
-	defer s.close()
+// serve goes on with the session, its next part first, to its end or to where it idles.
+func (s *session) serve(ctx context.Context, part func(context.Context)) (rest link.Rest) {
 	defer func() {
-		if r := recover(); r != nil {
-			s.log.Error("panic", "value", r, "stack", string(debug.Stack()))
-			s.bye("[SERVERBUG] Internal error")
-			s.out.Flush() //nolint:errcheck // it ends in any case
+		if rest == nil {
+			s.close()
 		}
 	}()
+	defer s.survive()
+	for part(ctx); !s.ended; s.step(ctx) {
+		if i := s.idler; i != nil {
+			return func() link.Rest { return i.rest(ctx) }
+		}
+	}
+	s.farewell()
+	return nil
+}
+
+// survive ends a session that panics.
+func (s *session) survive() {
+	if r := recover(); r != nil {
+		s.log.Error("panic", "value", r, "stack", string(debug.Stack()))
+		s.bye("[SERVERBUG] Internal error")
+		s.out.Flush() //nolint:errcheck // it ends in any case
+	}
+}
+
+func (s *session) welcome(ctx context.Context) {
 	s.log.Debug("session begins", "remote", s.link.Remote())
 	if s.link.Secure() {
 		if err := s.link.StartTLS(ctx, nil); err != nil {
 			s.log.Debug("TLS handshake", "err", err)
+			s.ended = true
 			return
 		}
 	}
 	s.greet()
-	for !s.ended {
-		s.step(ctx)
-	}
+}
+
+func (s *session) farewell() {
 	if s.out.Flush() == nil && s.said {
 		s.link.Linger()
 	}
@@ -114,6 +134,9 @@ func (s *session) serve(ctx context.Context) {
 
 func (s *session) close() {
 	s.abandon()
+	if s.idler != nil {
+		s.idler.stop()
+	}
 	s.stopNotifying()
 	s.view = nil
 	s.closeForeign()
@@ -133,7 +156,7 @@ func (s *session) greet() {
 	s.out.Advance(append(b, " IMAP ready\r\n"...)) //nolint:errcheck // the next read tells
 }
 
-// step reads a command and answers it.
+// step reads a command and answers it, or begins to idle.
 func (s *session) step(ctx context.Context) {
 	if s.conclude(ctx) != nil {
 		return
@@ -154,6 +177,15 @@ func (s *session) step(ctx context.Context) {
 	s.link.Begin()
 	began := time.Now()
 	c, r := s.command(ctx)
+	if i := s.idler; i != nil {
+		i.command, i.began = c, began
+		return
+	}
+	s.complete(ctx, c, r, began)
+}
+
+// complete answers a command.
+func (s *session) complete(ctx context.Context, c *command, r reply, began time.Time) {
 	lost := s.in.Finish()
 	if lost != nil && !errors.Is(lost, wire.ErrUnframed) {
 		s.lose(ctx, lost)

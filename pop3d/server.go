@@ -41,9 +41,12 @@ func NewServer(o Options) *Server {
 	}
 	s := &Server{opts: o, table: newTable(capabilities())}
 	s.hub = link.NewHub[mail.AccountID](link.Options{
-		Limits:  link.Limits{Sessions: o.Limits.Sessions, PerNetwork: o.Limits.SessionsPerNetwork, PerUser: o.Limits.SessionsPerAccount},
-		Times:   o.Limits.times(),
-		Session: func(ctx context.Context, l *link.Link) { newSession(s, l).serve(ctx) },
+		Limits: link.Limits{Sessions: o.Limits.Sessions, PerNetwork: o.Limits.SessionsPerNetwork, PerUser: o.Limits.SessionsPerAccount},
+		Times:  o.Limits.times(),
+		Session: func(ctx context.Context, l *link.Link) link.Rest {
+			newSession(s, l).serve(ctx)
+			return nil
+		},
 		Refusal: func(err error) string { return string(replyTo(err).append(nil)) },
 		Observe: o.Observe, Log: o.Log,
 	})

@@ -28,6 +28,10 @@ type Limits struct {
 	PerUser    int
 }
 
+// Rest is how a session goes on; nil: it has ended. It gets a goroutine of its own: the stack of one that has run commands is several times
+// as large as one that waits needs.
+type Rest func() Rest
+
 // Observer is told what metrics count. Its functions may be nil, and are called from many goroutines.
 type Observer struct {
 	Connected     func(refused bool)
@@ -40,8 +44,9 @@ type Observer struct {
 type Options struct {
 	Limits Limits
 	Times  Times
-	// Session is a session from its beginning to its end. It closes the link.
-	Session func(ctx context.Context, l *Link)
+	// Session is a session from its beginning to its end, when it closes the link; or to where it may wait for hours, and what it returns is
+	// how it goes on.
+	Session func(ctx context.Context, l *Link) Rest
 	// Refusal is what a client is told that is turned away, for an error of this package.
 	Refusal func(error) string
 	Observe Observer
@@ -119,7 +124,7 @@ func (h *Hub[U]) Admit(conn net.Conn) {
 		h.opts.Observe.Connected(err != nil)
 	}
 	if err == nil {
-		go h.run(l)
+		go h.run(l, func() Rest { return h.opts.Session(h.ctx, l) })
 		return
 	}
 	if l = New(conn, h.opts.Times); !l.Secure() { // A handshake is not worth it.
@@ -129,9 +134,12 @@ func (h *Hub[U]) Admit(conn net.Conn) {
 	conn.Close() //nolint:errcheck // nothing depends on it
 }
 
-func (h *Hub[U]) run(l *Link) {
-	defer h.Leave(l)
-	h.opts.Session(h.ctx, l)
+func (h *Hub[U]) run(l *Link, part Rest) {
+	if rest := part(); rest != nil {
+		go h.run(l, rest)
+		return
+	}
+	h.Leave(l)
 }
 
 // Enter counts a connection in, as a session. ErrClosing, ErrFull or ErrNetworkFull: there cannot be one.

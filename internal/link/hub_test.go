@@ -16,16 +16,19 @@ func newHub(l Limits) *Hub[string] {
 	return NewHub[string](Options{
 		Limits: l, Times: Times{Login: time.Hour, Idle: time.Hour, Command: time.Minute, Write: time.Minute}, Log: slog.New(slog.DiscardHandler),
 		Refusal: func(err error) string { return "no: " + err.Error() + "\n" },
-		Session: func(_ context.Context, l *Link) {
-			defer l.Close()
+		Session: func(_ context.Context, l *Link) Rest {
 			io.WriteString(l, "hello\n")
-			for l.Await() {
-				if _, err := l.Read(make([]byte, 1)); err != nil {
-					break
+			return func() Rest {
+				defer l.Close()
+				for l.Await() {
+					if _, err := l.Read(make([]byte, 1)); err != nil {
+						break
+					}
 				}
-			}
-			if l.Stopping() {
-				io.WriteString(l, "bye\n")
+				if l.Stopping() {
+					io.WriteString(l, "bye\n")
+				}
+				return nil
 			}
 		},
 	})
