@@ -27,6 +27,7 @@ const (
 	idleSessions      = 5000                   // each of an account of its own
 	idleSessionMemory = 30 << 10               // octets, of each
 	idleSettling      = time.Minute            // until their databases are closed, and the collector has been there
+	idleFiles         = 20                     // more than so many are not open then beside the sessions' connections
 )
 
 // TestScalePerformance is what many accounts, many messages and many sessions cost.
@@ -145,7 +146,7 @@ func sessionsThatWait(t *testing.T) {
 	s := newServer(t, accountsTable(t, n))
 	s.quiet = true
 	s.start()
-	before := s.anonymous()
+	before, opened := s.anonymous(), s.openFiles()
 	readers := make([]*reader, n)
 	defer func() {
 		for _, r := range readers {
@@ -183,7 +184,18 @@ func sessionsThatWait(t *testing.T) {
 	defer func() {
 		t.Logf("%d idle sessions: %d octets each at first, %d after %s; %d MiB before", n, at, each(), time.Since(begin).Round(time.Second), before>>20)
 	}()
+	testkit.Within(t, idleSettling, "their databases are closed", func() bool { return s.openFiles() < opened+n+idleFiles })
 	testkit.Within(t, idleSettling, "idle sessions need little", func() bool { return each() <= idleSessionMemory })
+}
+
+// openFiles is how many files and connections the process has open.
+func (s *server) openFiles() int {
+	s.t.Helper()
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.process.Pid()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return len(open)
 }
 
 // anonymous is the process's memory that is not of files, in octets.
