@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	perTake       = 4         // jobs that a worker takes when its line is empty
-	maxInLine     = 8192      // recipients that a worker takes for our own mailboxes: the more there are, the more of them are for the same one
+	perTake       = 4         // jobs that are taken for each worker of a line that is empty
+	maxInLine     = 8192      // recipients that are taken for our own mailboxes: the more there are, the more of them are for the same one
 	maxSideBySide = 16        // messages for the same mailbox that a worker delivers at the same time
 	maxTogether   = 256 << 10 // octets of these, if there are several
 )
@@ -80,7 +80,7 @@ func (s *scheduler) next(ctx context.Context, l *line) []spool.Job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.add(jobs)
-	s.start(ctx, l, workersFor(len(jobs), s.room(l)+1)-1)
+	s.start(ctx, l, workersFor(len(jobs), s.room(l)+l.workers)-l.workers)
 	return l.pop()
 }
 
@@ -95,8 +95,8 @@ func (s *scheduler) pop(l *line) []spool.Job {
 func (s *scheduler) more(ctx context.Context, l *line) (jobs []spool.Job) {
 	s.mu.Lock()
 	useful := s.skipped[l.destination] && s.n < s.opts.Workers
+	w := spool.Want{Destination: l.destination, Limit: min(perTake*l.workers, maxBatch), Lease: leaseTime}
 	s.mu.Unlock()
-	w := spool.Want{Destination: l.destination, Limit: perTake, Lease: leaseTime}
 	wanted := 1
 	if l.destination == localDestination {
 		w.Limit, wanted = maxBatch, maxInLine // in pieces: a Take keeps all from the spool who write to it
