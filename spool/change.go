@@ -101,6 +101,9 @@ func (s *SQLite) applyVerb(tx *db.Tx, e *Entry, v verb, by string) (changed int,
 		}
 		after := before
 		v.apply(&after, now)
+		if after.State == Ready {
+			after.Destination = s.opts.Destination(e.From, after.Recipient) // which may be another by now
+		}
 		ok, err := replace(tx.Conn, e.ID, before, after)
 		if err != nil {
 			return 0, false, err
@@ -124,10 +127,10 @@ func (s *SQLite) applyVerb(tx *db.Tx, e *Entry, v verb, by string) (changed int,
 
 // replace writes a recipient's place in the queue if it is still where it was before.
 func replace(c *sqlite.Conn, id mail.ID, before, after Recipient) (bool, error) {
-	err := prepare(c, `UPDATE recipient SET state = ?, due = ?, since = ?, attempts = ?, last_attempt = ?, warned = ?, last_reply = ?, sum = ?
-		WHERE message = ? AND n = ? AND state = ? AND due = ? AND attempts = ?`).
+	err := prepare(c, `UPDATE recipient SET state = ?, due = ?, since = ?, attempts = ?, last_attempt = ?, warned = ?, destination = ?, last_reply = ?,
+		sum = ? WHERE message = ? AND n = ? AND state = ? AND due = ? AND attempts = ?`).
 		int(int64(after.State)).int(nanos(after.Due)).int(nanos(after.Since)).int(int64(after.Attempts)).int(nanos(after.LastAttempt)).
-		int(bit(after.Warned)).text(after.LastReply).sum(after.sum(id)).
+		int(bit(after.Warned)).text(after.Destination).text(after.LastReply).sum(after.sum(id)).
 		int(int64(id)).int(int64(before.N)).int(int64(before.State)).int(nanos(before.Due)).int(int64(before.Attempts)).run()
 	return c.Changes() > 0, err
 }

@@ -283,3 +283,28 @@ func TestLeasesThatEndAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// What is put back into the queue goes where its mail goes by now, and not where it went when it came.
+func TestReplayTakesANewWay(t *testing.T) {
+	way := "parking"
+	s := open(t, Options{Destination: func(mail.Address, mail.Recipient) string { return way }})
+	put(t, s, []byte("x\r\n"), "a@south.test", "b@south.test")
+	jobs, err := s.Take(t.Context(), Want{Limit: 1, Lease: time.Minute})
+	if err != nil || jobs[0].Destination != "parking" {
+		t.Fatal(jobs, err)
+	}
+	if err := s.Settle(t.Context(), jobs[0].Lease, []Outcome{{N: 0, Result: Failed}, {N: 1, Result: Failed}}); err != nil {
+		t.Fatal(err)
+	}
+	way = "local"
+	if n, err := s.Change(t.Context(), Filter{States: []State{Dead}}, RetryNow); n != 2 || err != nil {
+		t.Fatal(n, err)
+	}
+	if jobs, err = s.Take(t.Context(), Want{Limit: 2, Lease: time.Minute, Destination: "parking"}); len(jobs) > 0 || err != nil {
+		t.Error(jobs, err)
+	}
+	jobs, err = s.Take(t.Context(), Want{Limit: 2, Lease: time.Minute, Destination: "local"})
+	if err != nil || len(jobs) != 1 || len(jobs[0].Recipients) != 2 || jobs[0].Recipients[0].Destination != "local" {
+		t.Error(jobs, err)
+	}
+}
