@@ -23,7 +23,7 @@ func (s *SQLite) Resolve(ctx context.Context, a mail.Address) (Resolution, error
 	if !ok {
 		return Resolution{}, ErrNotLocal
 	}
-	for _, try := range []rule{s.own, s.withoutDetail, s.role} {
+	for _, try := range []rule{s.ownAddress, s.withoutDetail, s.role} {
 		if r, err := try(ctx, a); !errors.Is(err, ErrNoAddress) {
 			return r, err
 		}
@@ -34,27 +34,33 @@ func (s *SQLite) Resolve(ctx context.Context, a mail.Address) (Resolution, error
 	return s.lead(ctx, domain.CatchAll)
 }
 
-// own is the address of an account or an alias.
-func (s *SQLite) own(ctx context.Context, a mail.Address) (Resolution, error) {
+// ownAddress is the address of an account or an alias.
+func (s *SQLite) ownAddress(ctx context.Context, a mail.Address) (Resolution, error) {
+	state := s.own.state.Load()
+	if r, ok := s.own.get(a); ok {
+		return r, nil
+	}
 	account, err := s.Account(ctx, a)
 	switch {
 	case err == nil && !account.Disabled.IsZero():
 		return Resolution{}, ErrDisabled
 	case err == nil:
-		return Resolution{Account: account.ID, Login: account.Login, Quota: account.Quota}, nil
+		r := Resolution{Account: account.ID, Login: account.Login, Quota: account.Quota}
+		s.own.put(a, r, state)
+		return r, nil
 	case !errors.Is(err, ErrNoAccount):
 		return Resolution{}, err
 	}
 	return s.expand(ctx, a)
 }
 
-// withoutDetail is own for the address before its "+detail".
+// withoutDetail is ownAddress for the address before its "+detail".
 func (s *SQLite) withoutDetail(ctx context.Context, a mail.Address) (Resolution, error) {
 	local, detail, ok := strings.Cut(a.Local(), detailSeparator)
 	if !ok || local == "" {
 		return Resolution{}, ErrNoAddress
 	}
-	r, err := s.own(ctx, a.WithLocal(local))
+	r, err := s.ownAddress(ctx, a.WithLocal(local))
 	r.Detail = detail
 	return r, err
 }
@@ -75,7 +81,7 @@ func (s *SQLite) lead(ctx context.Context, to mail.Address) (Resolution, error) 
 		if err != nil {
 			return Resolution{}, err
 		}
-		return s.own(ctx, to.FoldLocal())
+		return s.ownAddress(ctx, to.FoldLocal())
 	}
 	return Resolution{Targets: []mail.Address{to}}, nil
 }

@@ -53,6 +53,7 @@ type SQLite struct {
 	hasher  *password.Hasher
 	proven  *verdictCache                     // passwords that were right
 	refuted *verdictCache                     // passwords that were wrong
+	own     ownCache                          // accounts by their addresses
 	house   house                             // never changes
 	ledger  *ledger                           // what is written later
 	domains atomic.Pointer[map[string]Domain] // what the table and Options.Domains hold, replaced as a whole
@@ -72,7 +73,7 @@ func Open(path string, o Options) (*SQLite, error) {
 		return nil, err
 	}
 	ctx := context.Background()
-	s := &SQLite{db: d, opts: o, hasher: password.NewHasher(o.Cost), proven: newVerdictCache(o.Now), refuted: newVerdictCache(o.Now)}
+	s := &SQLite{db: d, opts: o, hasher: password.NewHasher(o.Cost), proven: newVerdictCache(o.Now), refuted: newVerdictCache(o.Now), own: newOwnCache()}
 	if err := errors.Join(s.loadHouse(ctx), s.loadDomains(ctx), s.declare(ctx)); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -384,7 +385,10 @@ func (s *SQLite) change(ctx context.Context, query string, args ...any) error {
 
 // write runs f durably.
 func (s *SQLite) write(ctx context.Context, f func(*db.Tx) error) error {
-	return unavailable(s.db.Write(ctx, f))
+	return unavailable(s.db.Write(ctx, func(tx *db.Tx) error {
+		tx.OnCommit(s.own.outdate)
+		return f(tx)
+	}))
 }
 
 func exec(tx *db.Tx, query string, args ...any) error {
