@@ -19,7 +19,7 @@ import (
 // index has not reached.
 const (
 	indexAfter = 64   // contents that came or went
-	restBusy   = 7    // times as long as it worked, if there were changes meanwhile
+	restBusy   = 15   // times as long as it worked, if there were changes meanwhile
 	maxBehind  = 4096 // accounts that wait; one more comes with its next messages or search
 	indexLook  = 256  // contents that are looked up at a time
 )
