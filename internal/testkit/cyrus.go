@@ -33,6 +33,7 @@ idlesocket: DIR/conf/socket/idle
 notifysocket: DIR/conf/socket/notify
 maxlogins_per_user: 0
 duplicatesuppression: no
+delete_mode: immediate
 `
 
 const cyrusServices = `START {
