@@ -36,6 +36,7 @@ func allowed() map[string]string {
 		"crypto":          "mail internal/dns",
 		"crypto/password": "",
 		"crypto/certs":    "",
+		"crypto/pgp":      "",
 
 		// vocabulary
 		"mail":      "",
