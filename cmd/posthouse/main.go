@@ -32,6 +32,9 @@ func main() {
 	context.AfterFunc(ctx, stop) // the second signal ends the process at once
 	err := newRoot().ExecuteContext(ctx)
 	stop()
+	if f, ok := errors.AsType[*failure](err); ok {
+		fail(f.code, errors.New(printable(err.Error()))) // some of it may be a stranger's words
+	}
 	switch {
 	case err == nil:
 		return
@@ -53,7 +56,7 @@ func newRoot() *cobra.Command {
 	root := group("posthouse", "A mail system in one program")
 	root.Long = "Posthouse receives, spools, authenticates, queues, relays, stores and serves mail."
 	root.SilenceErrors, root.SilenceUsage = true, true // main prints them
-	root.AddCommand(newServe(), newDev(), newAccount(), newMailbox(), newDomain(), newQueue(), newDead(), newSuppression(), newBans(), newTrace(), newDNS(), newStatus(), newReload(), newVerify(), newRepair(), newVersion())
+	root.AddCommand(newServe(), newDev(), newAccount(), newMailbox(), newDomain(), newQueue(), newDead(), newSuppression(), newBans(), newTrace(), newDNS(), newStatus(), newReload(), newVerify(), newRepair(), newSop(), newVersion())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	markUsage(root)
 	return root

@@ -39,6 +39,7 @@ func titles() map[int]string {
 		3206: "The SYS and AUTH POP Response Codes",
 		3207: "SMTP Service Extension for Secure SMTP over TLS",
 		3282: "Content Language Headers",
+		3339: "Date and Time on the Internet: Timestamps",
 		3348: "IMAP4 Child Mailbox Extension",
 		3461: "SMTP Service Extension for Delivery Status Notifications",
 		3462: "The Multipart/Report Content Type",
