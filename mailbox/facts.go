@@ -35,8 +35,11 @@ var factColumns = [...]struct {
 	{WantParts, "parts", func(f *Facts, b []byte) (err error) { f.Parts, err = mime.ParseParts(b); return err }},
 }
 
-// inSearch are the facts that have a table of their own, which is quick to go through.
-const inSearch = WantKeys | WantTexts
+// Facts that have tables of their own, which are quicker to go through.
+const (
+	inSearch = WantKeys | WantTexts
+	inHeader = WantHeader | WantOctets
+)
 
 // Facts is Account.
 func (a *account) Facts(ctx context.Context, want FactSet, blobs iter.Seq[BlobID]) iter.Seq2[*Facts, error] {
@@ -128,52 +131,53 @@ func (r *factReader) factsQuery() string {
 	return strings.Join(query, ", ") + " FROM facts WHERE blob >= ? ORDER BY blob"
 }
 
-// readOne adds one content's facts, if it is known. The table of facts is left alone if the other has all that is wanted.
+// readOne adds one content's facts, if it is known. The table of facts is left alone if the others have all that is wanted.
 func (r *factReader) readOne(c *cursors, id BlobID) error {
 	f := Facts{Blob: id}
-	found := false
+	searched, err := false, error(nil)
 	if r.want&inSearch != 0 {
-		var err error
-		if found, err = r.readSearch(c.search, &f); err != nil {
-			return err
-		}
+		searched, err = r.readSearch(c.search, &f)
 	}
-	if !found || r.want&^inSearch != 0 {
-		found, err := r.readFacts(c.facts, &f)
-		if err != nil || !found {
-			return err
-		}
+	headed := false
+	if r.want&inHeader != 0 && err == nil {
+		headed, err = r.readHeader(c.headers, &f)
 	}
-	if r.want&(WantHeader|WantOctets) != 0 {
-		if err := r.readHeader(c.headers, &f); err != nil {
-			return err
-		}
+	known := searched || headed
+	if err == nil && (!known || r.want&^(inSearch|inHeader) != 0) {
+		known, err = r.readFacts(c.facts, &f)
 	}
-	r.facts = append(r.facts, f)
-	return nil
+	if err == nil && known {
+		r.facts = append(r.facts, f)
+	}
+	return err
 }
 
-// readHeader reads the header, and what follows it if that is one chunk at most.
-func (r *factReader) readHeader(c *cursor, f *Facts) error {
+// readHeader reads the header, and what follows it if that is one chunk at most; false: the content is not known.
+func (r *factReader) readHeader(c *cursor, f *Facts) (bool, error) {
 	found, err := c.seek(f.Blob)
 	if err != nil || !found {
-		return err
+		return false, err
 	}
-	size := c.ColumnInt64(2)
+	f.Size = c.ColumnInt64(2)
+	return true, r.readText(c, f)
+}
+
+// readText reads what a row of the table of headers is about.
+func (r *factReader) readText(c *cursor, f *Facts) (err error) {
 	if c.ColumnIsNull(1) {
-		if size <= chunkSize && r.want&WantOctets != 0 {
+		if f.Size <= chunkSize && r.want&WantOctets != 0 {
 			f.Octets, err = r.readOctets(c.conn, f.Blob, nil)
 		}
 		return err
 	}
 	f.Header = r.take(c, 1)
-	if r.want&WantOctets == 0 || size-int64(len(f.Header)) > chunkSize {
+	if r.want&WantOctets == 0 || f.Size-int64(len(f.Header)) > chunkSize {
 		return nil
 	}
 	if len(f.Header) > 0 && crc32.Checksum(f.Header, castagnoli) != uint32(c.ColumnInt64(3)) {
 		return fmt.Errorf("%w: the header of content %d", ErrCorrupt, f.Blob)
 	}
-	if size == int64(len(f.Header)) {
+	if f.Size == int64(len(f.Header)) {
 		f.Octets = f.Header
 		return nil
 	}
@@ -246,7 +250,7 @@ func (r *factReader) readSearch(c *cursor, f *Facts) (bool, error) {
 // take copies a column into the arena.
 func (r *factReader) take(c *cursor, column int) []byte {
 	size := c.ColumnLen(column)
-	if cap(r.arena)-len(r.arena) < size { // what was taken before keeps the old one
+	if r.arena == nil || cap(r.arena)-len(r.arena) < size { // what was taken before keeps the old one; nothing is taken as what is empty, not nil
 		r.arena = make([]byte, 0, max(2*cap(r.arena), size))
 	}
 	from := len(r.arena)
