@@ -110,24 +110,17 @@ func sopGenerateKey() *cobra.Command {
 	}), "no-armor", "profile=", "signing-only", "with-key-password=…")
 }
 
-func (s *sop) writeKeys(all []*pgp.Key) error {
-	if !s.is("no-armor") {
-		return pgp.WriteKeys(s.out, all)
-	}
-	for _, k := range all {
-		if err := k.Write(s.out); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (s *sop) writeKeys(all []*pgp.Key) error { return writeEach(s, all, pgp.WriteKeys) }
 
-func (s *sop) writeCerts(all []*pgp.Cert) error {
+func (s *sop) writeCerts(all []*pgp.Cert) error { return writeEach(s, all, pgp.WriteCerts) }
+
+// writeEach prints keys or certificates, in armor unless octets are asked for.
+func writeEach[T interface{ Write(w io.Writer) error }](s *sop, all []T, armored func(io.Writer, []T) error) error {
 	if !s.is("no-armor") {
-		return pgp.WriteCerts(s.out, all)
+		return armored(s.out, all)
 	}
-	for _, c := range all {
-		if err := c.Write(s.out); err != nil {
+	for _, each := range all {
+		if err := each.Write(s.out); err != nil {
 			return err
 		}
 	}
