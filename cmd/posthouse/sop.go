@@ -143,7 +143,7 @@ func (s *sop) list(option string) []string {
 	return v
 }
 
-// newSop is posthouse sop: the Stateless OpenPGP command line (draft-dkg-openpgp-stateless-cli), on the code that mail goes through. It knows
+// newSop is posthouse sop: the Stateless OpenPGP command line (draft-dkg-openpgp-stateless-cli), on crypto/pgp. It knows
 // no server, no configuration and no keys but those that it is given.
 func newSop() *cobra.Command {
 	c := &cobra.Command{

@@ -64,6 +64,7 @@ func through(t *testing.T, from, to string, args ...string) {
 	if err := c.Wait(); err != nil {
 		t.Fatalf("%v: %v", args, err)
 	}
+	t.Logf("%s: %d MiB, %s of processor time", args[0], used>>10, c.ProcessState.UserTime()+c.ProcessState.SystemTime())
 	if used > 64<<10 {
 		t.Errorf("%v: %d KiB", args, used)
 	}
